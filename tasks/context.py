@@ -1,0 +1,85 @@
+"""What a task is handed beside its params: the project, the model, progress, and a way to be stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from threading import Event
+from typing import TYPE_CHECKING, Protocol
+
+from store.errors import Cancelled
+
+if TYPE_CHECKING:
+    from store.project import Project
+    from tasks.model.language_model import LanguageModel
+
+
+class ProgressSink(Protocol):
+    """Where progress goes: a bar on a terminal, the job row, nothing."""
+
+    def begin(self, label: str, total: float, unit: str) -> None:
+        """Start the stage `label` of `total` units of work."""
+
+    def advance(self, amount: float) -> None:
+        """Add `amount` units to the current stage."""
+
+    def end(self) -> None:
+        """End the current stage."""
+
+    def note(self, text: str) -> None:
+        """Say one line of narration."""
+
+
+class SilentProgress:
+    """A sink that drops everything, for tests and libraries."""
+
+    def begin(self, label: str, total: float, unit: str) -> None: ...
+    def advance(self, amount: float) -> None: ...
+    def end(self) -> None: ...
+    def note(self, text: str) -> None: ...
+
+
+@dataclass
+class Context:
+    """The surroundings of one running task. `model` loads on first use and then stays."""
+
+    project: Project
+    progress: ProgressSink = field(default_factory=SilentProgress)
+    cancelled: Event = field(default_factory=Event)
+    _model: LanguageModel | None = None
+
+    @property
+    def model(self) -> LanguageModel:
+        """The project's model, loaded at the revision that the project pins."""
+        if self._model is None:
+            from tasks.model.sources import load_project_model
+
+            self._model = load_project_model(self.project)
+        return self._model
+
+    def check(self) -> None:
+        """Raise `Cancelled` if the person asked to stop. Call it between batches (`stage` does)."""
+        if self.cancelled.is_set():
+            raise Cancelled("stopped on request", "run the same command again to continue")
+
+    @contextmanager
+    def stage(self, label: str, total: float, unit: str) -> Iterator[Stage]:
+        """A stretch of work with a known total; `stage.advance(n)` reports it and lets a cancel through."""
+        self.progress.begin(label, total, unit)
+        try:
+            yield Stage(self)
+        finally:
+            self.progress.end()
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The handle that `Context.stage` yields."""
+
+    context: Context
+
+    def advance(self, amount: float = 1.0) -> None:
+        """Report `amount` more units done, and stop here if a cancel was asked for."""
+        self.context.progress.advance(amount)
+        self.context.check()

@@ -1,0 +1,31 @@
+"""How a task states its options: one pydantic model, from which the command line, the job table and forms are made."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Params(BaseModel):
+    """The options of one task. Frozen and closed, so that equal params mean equal work (the result cache's key)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def option(
+    default: Any,
+    help: str,  # noqa: A002 - the word that typer and argparse use
+    *,
+    unit: str = "",
+    argument: bool = False,
+    ge: float | None = None,
+    le: float | None = None,
+    gt: float | None = None,
+) -> Any:
+    """One option of a task: default (`...` if required), help sentence, unit and bounds.
+
+    `argument=True` makes it positional on the command line. Bounds are inclusive (`ge`, `le`) or strict (`gt`).
+    """
+    extra = {"unit": unit, "argument": argument}
+    return Field(default, description=help, ge=ge, le=le, gt=gt, json_schema_extra=extra)

@@ -1,0 +1,68 @@
+"""The table of contents: which tasks there are, in the order of the research, and how one is run.
+
+A task is one module with `Params` (its options) and `run(params, context) -> Result`. Nothing here, and nothing at the
+module level of a task, imports torch: params are read by the command line and by forms.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Protocol
+
+from store.errors import BadInput
+
+if TYPE_CHECKING:
+    from store.project import Project
+    from tasks.context import Context
+    from tasks.params import Params
+
+
+class Result(Protocol):
+    """What a task leaves behind."""
+
+    def save(self, project: Project, job_id: int) -> dict[str, Any]:
+        """Write the rows (inside the caller's transaction, with the job's `succeeded`) and return the JSON document."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One step of the research: its kind (the subcommand's name), what it does, and the module that does it."""
+
+    kind: str
+    summary: str
+    module: str
+
+    @property
+    def params_type(self) -> type[Params]:
+        """The task's `Params` class."""
+        params: type[Params] = import_module(self.module).Params
+        return params
+
+    def run(self, params: Params, context: Context) -> Result:
+        """Do the work. Files are written durably as it goes; rows only by `Result.save`."""
+        result: Result = import_module(self.module).run(params, context)
+        return result
+
+
+TASKS: dict[str, Task] = {
+    task.kind: task
+    for task in (
+        Task("baseline", "Does the model do the behaviour at all? Prompt sets, p, rank, logit difference.", "tasks.baseline"),
+        Task("capture", "MLP hidden activations of chosen layers, from a corpus to shards.", "tasks.capture"),
+        Task("train", "One sparse autoencoder a layer, with a validation split and reported quality.", "tasks.train"),
+        Task("evaluate", "The replacement model: FVU, L0, dead share, CE and KL recovered, per layer and jointly.", "tasks.evaluate"),
+        Task("index", "Top examples, promoted tokens and density of every feature.", "tasks.interpret"),
+        Task("trace", "An attribution graph from input tokens through features to decisive logits.", "tasks.trace"),
+        Task("intervene", "Ablate, scale, steer or swap features; what the logits do.", "tasks.intervene"),
+        Task("validate", "Every claim of a graph measured in the real model, beside random controls.", "tasks.validate"),
+        Task("pack", "Everything another machine needs to check the numbers, in one file.", "tasks.pack"),
+    )
+}
+
+
+def task(kind: str) -> Task:
+    """The task of that kind; `BadInput` names the kinds there are."""
+    if kind not in TASKS:
+        raise BadInput(f"no task named {kind!r}", f"the tasks are {', '.join(TASKS)}")
+    return TASKS[kind]
