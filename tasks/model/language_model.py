@@ -1,0 +1,162 @@
+"""A causal language model with one name for each place, whatever its family.
+
+The weights are transformers' own and are never changed. Baselines, replacement and interventions go through `nnsight`;
+loops that must be fast put plain hooks on the same modules (DESIGN §3).
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+
+import torch
+from jaxtyping import Float, Int
+from nnsight import TransformersModel
+from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from store.errors import BadInput
+from tasks.model.architecture import LayerModules, architecture_of
+
+
+class LanguageModel:
+    """A model, its tokenizer, and where its parts are. Always in eval mode, never asked for weight gradients."""
+
+    def __init__(self, hf: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, spec: str, revision: str) -> None:
+        """Wrap a loaded model. `spec` is what the person wrote, `revision` pins the weights.
+
+        Raises `BadInput` for a family that `architecture.py` does not know.
+        """
+        self.hf = hf.eval().requires_grad_(False)
+        self.tokenizer = tokenizer
+        self.spec = spec
+        self.revision = revision
+        self.architecture = architecture_of(hf.config.model_type)
+        decoder = hf.get_decoder()
+        self.layers: list[LayerModules] = [self.architecture.layer(block) for block in decoder.get_submodule("layers")]
+        self.blocks: list[nn.Module] = list(decoder.get_submodule("layers"))
+        self.embedding: nn.Module = hf.get_input_embeddings()
+        self.final_norm: nn.Module = decoder.get_submodule("norm")
+        self.unembedding: nn.Module = hf.get_output_embeddings()
+
+    @property
+    def n_layers(self) -> int:
+        """Number of decoder layers."""
+        return len(self.layers)
+
+    @property
+    def d_model(self) -> int:
+        """Width of the residual stream."""
+        return int(self.hf.config.hidden_size)
+
+    @property
+    def d_mlp(self) -> int:
+        """Width m of the MLP hidden h."""
+        return self.layers[0].down.in_features
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of logits."""
+        return int(self.unembedding_weight.shape[0])
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.hf.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of the weights."""
+        return self.hf.dtype
+
+    @property
+    def unembedding_weight(self) -> Float[Tensor, "vocab d"]:
+        """W_U, one row a token."""
+        weight = self.unembedding.get_parameter("weight")
+        return weight.detach()
+
+    @property
+    def logit_softcap(self) -> float | None:
+        """c where the family ends in c·tanh(logits / c) (Gemma 2), else None."""
+        cap = getattr(self.hf.config, "final_logit_softcapping", None)
+        return None if cap is None else float(cap)
+
+    @cached_property
+    def nnsight(self) -> TransformersModel:
+        """The same modules as an nnsight model. One thread at a time."""
+        return TransformersModel(self.hf, tokenizer=self.tokenizer)
+
+    def norm_weight(self, norm: nn.Module) -> Float[Tensor, " d"]:
+        """What a norm multiplies by, after dividing by the root mean square."""
+        return self.architecture.norm_weight_offset + norm.get_parameter("weight").detach()
+
+    def norm_epsilon(self, norm: nn.Module) -> float:
+        """What a norm adds to the mean square."""
+        epsilon = getattr(norm, "variance_epsilon", None)
+        return float(norm.eps if epsilon is None else epsilon)  # type: ignore[arg-type]
+
+    def activation(self, gate: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        """The gate's nonlinearity (SiLU, GELU-tanh)."""
+        result: Tensor = self.layers[0].mlp.get_submodule("act_fn")(gate)
+        return result
+
+    def tokenize(self, text: str, *, chat: bool = False) -> list[int]:
+        """Token ids of a prompt: raw, with the tokenizer's own BOS if it has one; or as one user turn of its template.
+
+        Raises `BadInput` if nothing is left to predict from.
+        """
+        if not text.strip():
+            raise BadInput("the prompt is empty", "give at least one token of text")
+        if chat:
+            if not self.tokenizer.chat_template:
+                raise BadInput(f"{self.spec} has no chat template", "leave --chat away")
+            text = self.tokenizer.apply_chat_template(
+                [{"role": "user", "content": text}], tokenize=False, add_generation_prompt=True
+            )
+        ids: list[int] = self.tokenizer(text, add_special_tokens=not chat)["input_ids"]
+        return ids
+
+    def token_text(self, token: int) -> str:
+        """The token's own text. Hostile: pass it through `show_token` before a terminal sees it."""
+        return str(self.tokenizer.decode([token]))
+
+    def single_token(self, text: str) -> int:
+        """The id of a text that is exactly one token; `BadInput` names the tokens it splits into otherwise."""
+        ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        if len(ids) != 1:
+            pieces = " ".join(repr(self.token_text(i)) for i in ids) or "nothing"
+            raise BadInput(f"{text!r} is {len(ids)} tokens ({pieces})", "name a text that is one token")
+        return ids[0]
+
+    def parse_layers(self, text: str) -> list[int]:
+        """The layers of a range such as `4-12,20`, sorted; `BadInput` if one is not in this model."""
+        layers: set[int] = set()
+        for part in text.split(","):
+            first, dash, last = part.strip().partition("-")
+            if not first.isdecimal() or (dash and not last.isdecimal()):
+                raise BadInput(f"{part.strip()!r} is not a layer or a range of layers", "write layers as 4-12,20")
+            layers.update(range(int(first), int(last or first) + 1))
+        if not layers or max(layers) >= self.n_layers:
+            raise BadInput(
+                f"layers {text!r} are not all in {self.spec}", f"its layers are 0 to {self.n_layers - 1}"
+            )
+        return sorted(layers)
+
+    def token_tensor(self, tokens: Sequence[int]) -> Int[Tensor, "1 pos"]:
+        """One prompt as a batch on the model's device."""
+        return torch.tensor([list(tokens)], device=self.device)
+
+    @torch.no_grad()
+    def logits(self, tokens: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch pos vocab"]:
+        """The unmodified model's logits, float32."""
+        result: Tensor = self.hf(input_ids=tokens, use_cache=False).logits
+        return result.float()
+
+    @contextmanager
+    def readable_attention(self) -> Iterator[None]:
+        """Inside, attention is computed so that its patterns come out of the attention modules (eager)."""
+        before = self.hf.config._attn_implementation
+        self.hf.set_attn_implementation("eager")
+        try:
+            yield
+        finally:
+            self.hf.set_attn_implementation(before)
