@@ -1,0 +1,45 @@
+# What a person types. Everything runs in .venv, which is made on first need; make it yourself (or link one) to use another.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.workbench-installed
+WORKERS ?= 2
+
+.PHONY: demo test check bench lint format types imports install
+
+# The whole path on the embedded model: prompt to validated circuit, with a closing report.
+demo: install
+	$(BIN)/workbench demo
+
+# What CI runs: formatting, lint, strict types, import contracts, tests.
+check: install
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(MAKE) test
+
+test: install
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
+
+bench: install
+	$(BIN)/python -m benchmarks
+
+lint: install
+	$(BIN)/ruff check .
+
+format: install
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+types: install
+	$(BIN)/mypy
+
+imports: install
+	$(BIN)/lint-imports
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[hub,dev]'
+	touch $@
