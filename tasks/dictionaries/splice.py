@@ -1,0 +1,62 @@
+"""Running the real model with the MLPs of some layers changed on the way: replacement and interventions (seed §9-§11).
+
+One function, through nnsight. What a splice does to a value is its own affair; where it sits is a `Site`.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from tasks.dictionaries.protocol import Dictionary, Site
+from tasks.model.language_model import LanguageModel
+
+Change = Callable[[Tensor, Tensor], Tensor]
+"""(what the dictionary reads, what is there to be overwritten), both [batch, pos, width] -> the new written value."""
+
+
+@dataclass(frozen=True)
+class Splice:
+    """One change in one layer's MLP."""
+
+    layer: int
+    reads: Site
+    writes: Site
+    change: Change
+
+
+def spliced_logits(
+    model: LanguageModel,
+    tokens: Int[Tensor, "batch pos"],
+    splices: Sequence[Splice],
+    attention_mask: Int[Tensor, "batch pos"] | None = None,
+) -> Float[Tensor, "batch pos vocab"]:
+    """Float32 logits of the model with every splice applied, each seeing what the earlier layers' splices did.
+
+    Differentiable with respect to whatever the changes close over. With no splice: the unmodified logits, bitwise.
+    """
+    inputs = {"input_ids": tokens, "use_cache": False}
+    if attention_mask is not None:
+        inputs["attention_mask"] = attention_mask
+    with model.nnsight.trace(inputs):
+        for splice in sorted(splices, key=lambda each: each.layer):
+            mlp = model.nnsight.model.layers[splice.layer].mlp
+            read = mlp.input if splice.reads is Site.MLP_INPUT else mlp.down_proj.input
+            if splice.writes is Site.MLP_OUTPUT:
+                mlp.output = splice.change(read, mlp.output)
+            else:
+                mlp.down_proj.input = splice.change(read, mlp.down_proj.input)
+        logits = model.nnsight.output.logits.save()
+    result: Tensor = logits
+    return result.float()
+
+
+def replacement(dictionary: Dictionary) -> Splice:
+    """h' = D(E(h)): the dictionary in place of what it reconstructs, its error dropped."""
+    return Splice(
+        dictionary.layer,
+        dictionary.reads,
+        dictionary.writes,
+        lambda read, _write: dictionary.decode(dictionary.encode(read)),
+    )
