@@ -1,6 +1,7 @@
 """Numbers as marks: signed bars in eighth blocks, and numbers in the width of a column.
 
-Nothing is said by colour alone: the sign has a glyph and the strength a length, so a monochrome terminal shows the same.
+Nothing is said by colour alone: the sign has a glyph and the strength a length, so a terminal without colour shows
+the same.
 """
 
 from __future__ import annotations

@@ -1,0 +1,168 @@
+"""A pruned attribution graph as a tree from any node, so that a circuit can be read in a terminal.
+
+Numbers stand in columns on the left, the tree on the right. A node met again points back; what the width cuts off is
+counted; the error mass of every opened node has a line of its own, however weak.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from rich.cells import cell_len
+from rich.text import Text
+
+from workbench.tui.render.bars import percent, signed, signed_bar
+from workbench.tui.render.graph_view import EdgeView, GraphView, NodeView, Verdict
+from workbench.tui.render.tokens import fit, show_text, show_token
+
+VERDICT_GLYPH = {Verdict.AGREES: "✓", Verdict.PARTLY: "~", Verdict.DISAGREES: "✗", Verdict.UNKNOWN: " "}
+_BAR_CELLS = 5
+
+
+@dataclass(frozen=True)
+class TreeLimits:
+    """How much of the graph is opened: levels below the root, children a node, and what ranks them."""
+
+    depth: int = 4
+    width: int = 8
+    by: str = "effect"
+    """`effect` (what removing it does, where known) or `share` (what the target is made of)."""
+    direction: str = "in"
+    """`in` follows causes towards the tokens, `out` consequences towards the logits."""
+
+
+@dataclass(frozen=True)
+class TreeLine:
+    """One line: the guides before it, the edge it came along, and the node or the words it shows."""
+
+    guides: str
+    node: NodeView | None
+    share: float | None
+    words: str = ""
+    seen: bool = False
+
+
+def tree_lines(view: GraphView, root: int, limits: TreeLimits) -> list[TreeLine]:
+    """The lines of the tree from `root`, strongest first; each node is opened once, where it is first met."""
+    lines = [TreeLine("", view.nodes[root], None)]
+    lines.extend(_below(view, root, "", 1, limits, {root}))
+    return lines
+
+
+def graph_tree(view: GraphView, limits: TreeLimits, width: int, root: int | None = None) -> Text:
+    """The whole tree as text of at most `width` cells a line, under a heading that names prompt and scores."""
+    start = view.roots[0] if root is None else root
+    body = [_row(line, view, width) for line in tree_lines(view, start, limits)]
+    return Text("\n").join([*_heading(view, width), *body])
+
+
+def _below(
+    view: GraphView, node: int, indent: str, level: int, limits: TreeLimits, opened: set[int]
+) -> Iterator[TreeLine]:
+    shown, hidden, errors = _ranked(view, node, limits)
+    tail = _tail_lines(hidden, errors)
+    for index, edge in enumerate(shown):
+        last = index == len(shown) - 1 and not tail
+        child = view.nodes[_other(edge, limits)]
+        seen = child.node in opened and bool(view.edges_at(child.node, limits.direction))
+        guides = indent + ("└─ " if last else "├─ ")
+        opens = not seen and level < limits.depth
+        words = "" if opens or seen else _closed_words(view, child.node, limits)
+        yield TreeLine(guides, child, edge.share, words, seen)
+        if opens:
+            opened.add(child.node)
+            yield from _below(view, child.node, indent + ("   " if last else "│  "), level + 1, limits, opened)
+    for index, (words, share) in enumerate(tail):
+        yield TreeLine(indent + ("└─ " if index == len(tail) - 1 else "├─ "), None, share, words)
+
+
+def _ranked(view: GraphView, node: int, limits: TreeLimits) -> tuple[list[EdgeView], list[EdgeView], list[EdgeView]]:
+    """The edges at `node`: the ones shown (at most `width`), the weaker rest, and those from error nodes."""
+    edges = sorted(view.edges_at(node, limits.direction), key=lambda edge: -abs(edge.strength(limits.by)))
+    errors = [edge for edge in edges if view.nodes[_other(edge, limits)].kind == "error"]
+    others = [edge for edge in edges if view.nodes[_other(edge, limits)].kind != "error"]
+    if len(others) == limits.width + 1:  # a line that says "1 weaker" could as well be that one
+        return others, [], errors
+    return others[: limits.width], others[limits.width :], errors
+
+
+def _other(edge: EdgeView, limits: TreeLimits) -> int:
+    return edge.source if limits.direction == "in" else edge.target
+
+
+def _tail_lines(hidden: list[EdgeView], errors: list[EdgeView]) -> list[tuple[str, float | None]]:
+    tail: list[tuple[str, float | None]] = []
+    if hidden:
+        mass = sum(abs(edge.share) for edge in hidden)
+        tail.append((f"… {len(hidden)} weaker, {percent(mass)}", None))
+    if errors:
+        mass = sum(abs(edge.share) for edge in errors)
+        count = "1 error node" if len(errors) == 1 else f"{len(errors)} error nodes"
+        tail.append((f"error: {percent(mass)} in {count}", sum(edge.share for edge in errors)))
+    return tail
+
+
+def _closed_words(view: GraphView, node: int, limits: TreeLimits) -> str:
+    count = len(view.edges_at(node, limits.direction))
+    return f"… {count} below" if count else ""
+
+
+def _row(line: TreeLine, view: GraphView, width: int) -> Text:
+    """`+███▏   41.2 %  +1.234 +1.198 ✓ ├─ L12/345@7 ·Paris  label` in at most `width` cells."""
+    row = _numbers(line, any(node.measured_effect is not None for node in view.nodes.values()))
+    row.append(line.guides, style="dim")
+    room = max(width - cell_len(row.plain), 8)
+    if line.node is None:
+        row.append(fit(line.words, room), style="dim")
+        return row
+    name, about = _describe(line.node, view)
+    if line.seen:
+        name, about = "↩ see " + name, ""
+    row.append(fit(name, room), style="bold" if not line.guides else "")
+    about = "  ".join(filter(None, (about, line.words)))
+    room -= cell_len(name) + 2
+    if about and room >= 4:
+        row.append("  " + fit(about, room), style="dim")
+    return row
+
+
+def _numbers(line: TreeLine, measured: bool) -> Text:
+    if line.share is None:
+        numbers = Text(" " * (_BAR_CELLS + 9))
+    else:
+        numbers = signed_bar(line.share, _BAR_CELLS).append(f" {percent(abs(line.share)):>7}")
+    feature = line.node if line.node is not None and line.node.kind == "feature" else None
+    numbers.append(f" {signed(feature.predicted_effect) if feature else '':>7}")
+    if measured:
+        effect = signed(feature.measured_effect) if feature else ""
+        numbers.append(f" {effect:>7} {VERDICT_GLYPH[feature.verdict] if feature else ' '}")
+    return numbers.append(" ")
+
+
+def _describe(node: NodeView, view: GraphView) -> tuple[str, str]:
+    """The node's name with its token, and what is known about it."""
+    if node.kind == "logit":
+        return f"logit {show_token(node.text)}", f"p {node.activation:.3f}"
+    here = show_token(view.tokens[node.position]) if 0 <= node.position < len(view.tokens) else ""
+    if node.kind == "token":
+        return f"token {here} {node.name}", ""
+    if node.kind == "error":
+        return f"error {node.name} {here}", ""
+    promoted = " ".join(show_token(text) for text in node.promoted[:4])
+    return f"{node.name} {here}", show_text(node.label) if node.label else f"→ {promoted}" if promoted else ""
+
+
+def _heading(view: GraphView, width: int) -> list[Text]:
+    scores = (
+        f"replacement {view.replacement_score:.3f}  completeness {view.completeness_score:.3f}  "
+        f"closing error {view.closing_error:.1e}"
+    )
+    measured = any(node.measured_effect is not None for node in view.nodes.values())
+    columns = f"{'share':<{_BAR_CELLS + 9}} {'effect':>7}" + (f" {'real':>7}  " if measured else "")
+    return [
+        Text(fit(f"graph {view.graph}  {show_text(view.prompt)}", width), style="bold"),
+        Text(fit(f"{show_text(view.dictionary)}  {len(view.nodes)} nodes  {len(view.edges)} edges", width)),
+        Text(fit(scores, width)),
+        Text(fit(f"{columns} (share of the node above; effects on the logit, nats)", width), style="dim"),
+    ]

@@ -1,0 +1,101 @@
+"""An attribution graph as the renderers see it: the kept nodes and edges with everything that a line may say."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+
+
+class Verdict(StrEnum):
+    """How a measured effect compares with the predicted one."""
+
+    AGREES = "agrees"
+    PARTLY = "partly"
+    DISAGREES = "disagrees"
+    UNKNOWN = ""
+
+
+@dataclass(frozen=True)
+class NodeView:
+    """One kept node. Texts are raw: the renderer makes them inert."""
+
+    node: int
+    kind: str
+    """token, feature, error or logit."""
+    layer: int
+    position: int
+    feature: int
+    activation: float
+    """The feature's activation; the probability of a logit."""
+    share: float
+    """Share of the decisive target that comes through this node, along all paths."""
+    predicted_effect: float | None = None
+    """What the target would lose if this feature were removed, first order, in nats."""
+    measured_effect: float | None = None
+    """The same, measured in the real model."""
+    verdict: Verdict = Verdict.UNKNOWN
+    text: str = ""
+    """The token's or logit's text."""
+    label: str = ""
+    promoted: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """`L12/345@7` for a feature, `L12@7` for an error, `@7` for a token, nothing for a logit."""
+        if self.kind == "feature":
+            return f"L{self.layer}/{self.feature}@{self.position}"
+        if self.kind == "error":
+            return f"L{self.layer}@{self.position}"
+        return f"@{self.position}" if self.kind == "token" else ""
+
+
+@dataclass(frozen=True)
+class EdgeView:
+    """One kept edge. `share` is its signed part of the target's absolute input; `effect` is in units of the target."""
+
+    source: int
+    target: int
+    share: float
+    effect: float | None = None
+
+    def strength(self, by: str) -> float:
+        """The signed number that ranks it: its effect where `by` is `effect` and it is known, else its share."""
+        return self.effect if by == "effect" and self.effect is not None else self.share
+
+
+@dataclass(frozen=True)
+class GraphView:
+    """A pruned graph. `roots` are the logit nodes, the decisive one first."""
+
+    graph: int
+    prompt: str
+    tokens: tuple[str, ...]
+    dictionary: str
+    nodes: Mapping[int, NodeView]
+    edges: tuple[EdgeView, ...]
+    roots: tuple[int, ...]
+    closing_error: float
+    replacement_score: float
+    completeness_score: float
+
+    @cached_property
+    def _inputs(self) -> dict[int, list[EdgeView]]:
+        return _grouped((edge.target, edge) for edge in self.edges)
+
+    @cached_property
+    def _outputs(self) -> dict[int, list[EdgeView]]:
+        return _grouped((edge.source, edge) for edge in self.edges)
+
+    def edges_at(self, node: int, direction: str) -> list[EdgeView]:
+        """The edges into `node` (`direction` is `in`) or out of it (`out`)."""
+        return (self._inputs if direction == "in" else self._outputs).get(node, [])
+
+
+def _grouped(pairs: Iterable[tuple[int, EdgeView]]) -> dict[int, list[EdgeView]]:
+    groups: dict[int, list[EdgeView]] = defaultdict(list)
+    for node, edge in pairs:
+        groups[node].append(edge)
+    return dict(groups)
