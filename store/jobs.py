@@ -1,0 +1,198 @@
+"""The job table: what was asked for, how far it is, how it ended. Every other channel only announces what it says."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import pysqlite3
+import xxhash
+from sqlite_utils import Database
+
+from store.errors import Missing
+from store.files import StoredFile
+
+State = Literal["queued", "running", "cancelling", "succeeded", "failed", "cancelled", "interrupted"]
+"""`interrupted`: its process died before it could say how it ended."""
+Ended = Literal["succeeded", "failed", "cancelled", "interrupted"]
+"""The states that a job stays in."""
+
+_FILES_OF_JOB = """
+    SELECT path, size_bytes, hash FROM file WHERE id IN (
+        SELECT shard.file_id FROM shard JOIN capture ON capture.id = shard.capture_id WHERE capture.job_id = :job
+        UNION SELECT file_id FROM dictionary WHERE job_id = :job
+        UNION SELECT file_id FROM graph WHERE job_id = :job
+    ) ORDER BY path"""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One row of the job table; JSON columns are read. Times are ISO 8601 UTC, `progress` is in [0, 1]."""
+
+    id: int
+    kind: str
+    params: dict[str, Any]
+    state: State
+    progress: float
+    note: str
+    result: dict[str, Any] | None
+    error: str | None
+    pid: int | None
+    host: str | None
+    created_at: str
+    started_at: str | None
+    finished_at: str | None
+    elapsed_s: float | None
+    cpu_s: float | None
+
+
+@dataclass(frozen=True)
+class JobEvent:
+    """Something that happened to a job: a change of state, a warning, a checkpoint, a file that it left."""
+
+    at: str
+    kind: str
+    text: str
+
+
+def now() -> str:
+    """This moment as ISO 8601 UTC, to the millisecond."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def params_hash(kind: str, params_json: str, model_revision: str, upstream: Iterable[str] = ()) -> str:
+    """The key of the result cache: 32 hex digits over all that decides a result.
+
+    `upstream` names the content that the params refer to (the files of a dictionary, say).
+    """
+    parts = json.dumps([kind, json.loads(params_json), model_revision, *upstream], sort_keys=True)
+    return xxhash.xxh3_128(parts.encode()).hexdigest()
+
+
+def submit(db: Database, kind: str, params_json: str, key: str) -> int:
+    """Insert a `queued` job and return its id."""
+    return _insert(db, kind, params_json, key, "queued")
+
+
+def start(db: Database, kind: str, params_json: str, key: str) -> int:
+    """Insert a job that this process runs from now on and return its id."""
+    return _insert(db, kind, params_json, key, "running")
+
+
+def report(db: Database, job_id: int, progress: float, note: str) -> None:
+    """Write how far a running job is: `progress` in [0, 1] of the stage `note`. At most once a second, please."""
+    bounded = min(max(progress, 0.0), 1.0)
+    db.execute("UPDATE job SET progress = ?, note = ? WHERE id = ? AND finished_at IS NULL", [bounded, note, job_id])
+
+
+def add_event(db: Database, job_id: int, kind: str, text: str) -> None:
+    """Write something that happened to a job: `kind` is state, warning, checkpoint or file."""
+    db.execute("INSERT INTO job_event (job_id, at, kind, text) VALUES (?, ?, ?, ?)", [job_id, now(), kind, text])
+
+
+def succeed(db: Database, job_id: int, document: dict[str, Any], elapsed_s: float, cpu_s: float) -> None:
+    """Mark a job `succeeded` with its JSON document. Call it in the transaction that writes the job's rows."""
+    text = json.dumps(document, allow_nan=False)
+    with db.atomic():
+        _end(db, job_id, "succeeded", "", elapsed_s, cpu_s)
+        db.execute("UPDATE job SET result = ?, progress = 1 WHERE id = ?", [text, job_id])
+        for stored in files_of(db, job_id):
+            add_event(db, job_id, "file", f"{stored.hash} {stored.path}")
+
+
+def finish(db: Database, job_id: int, state: Ended, line: str, elapsed_s: float, cpu_s: float) -> None:
+    """Mark a job as ended without a result; `line` is what the person was told."""
+    with db.atomic():
+        _end(db, job_id, state, line, elapsed_s, cpu_s)
+
+
+def withdraw(db: Database, job_id: int, line: str) -> None:
+    """Take back a job that turned out to be bad input: no row stays, unless others already refer to it."""
+    try:
+        db.execute("DELETE FROM job WHERE id = ?", [job_id])
+    except pysqlite3.IntegrityError:
+        finish(db, job_id, "failed", line, 0.0, 0.0)
+
+
+def interrupt_abandoned(db: Database) -> int:
+    """Mark jobs whose process is gone as `interrupted`; only for the holder of the project's lock. Returns how many."""
+    left = [row[0] for row in db.execute("SELECT id FROM job WHERE state IN ('running', 'cancelling')").fetchall()]
+    with db.atomic():
+        for job_id in left:
+            _end(db, job_id, "interrupted", "its process ended before the job did", None, None)
+    return len(left)
+
+
+def listing(db: Database, limit: int = 100) -> list[Job]:
+    """The latest jobs, newest first."""
+    return [_job(row) for row in db.query("SELECT * FROM job ORDER BY id DESC LIMIT ?", [limit])]
+
+
+def show(db: Database, job_id: int) -> Job:
+    """One job; `Missing` if there is none of that id."""
+    for row in db.query("SELECT * FROM job WHERE id = ?", [job_id]):
+        return _job(row)
+    raise Missing(f"no job {job_id} in this project", "`workbench jobs list` shows the jobs there are")
+
+
+def events(db: Database, job_id: int, after: int = 0) -> list[tuple[int, JobEvent]]:
+    """What happened to a job, oldest first, as (event id, event), from the event after the one with id `after`."""
+    sql = "SELECT id, at, kind, text FROM job_event WHERE job_id = ? AND id > ? ORDER BY id"
+    return [(row[0], JobEvent(*row[1:])) for row in db.execute(sql, [job_id, after]).fetchall()]
+
+
+def cached(db: Database, key: str) -> Job | None:
+    """The latest job that succeeded with that `params_hash`, if any."""
+    sql = "SELECT * FROM job WHERE params_hash = ? AND state = 'succeeded' ORDER BY id DESC LIMIT 1"
+    return next((_job(row) for row in db.query(sql, [key])), None)
+
+
+def files_of(db: Database, job_id: int) -> list[StoredFile]:
+    """The files that the rows of a job refer to now: shards, dictionaries, graphs."""
+    return [StoredFile(*row) for row in db.execute(_FILES_OF_JOB, {"job": job_id}).fetchall()]
+
+
+def keeps_its_files(db: Database, job_id: int) -> bool:
+    """Whether the rows of a succeeded job still refer to the very files that it left when it ended."""
+    left = [event.text for _, event in events(db, job_id) if event.kind == "file"]
+    return left == [f"{stored.hash} {stored.path}" for stored in files_of(db, job_id)]
+
+
+def _insert(db: Database, kind: str, params_json: str, key: str, state: State) -> int:
+    """Insert a job in its first state."""
+    at = now()
+    started = [os.getpid(), socket.gethostname(), at] if state == "running" else [None, None, None]
+    with db.atomic():
+        cursor = db.execute(
+            "INSERT INTO job (kind, params, params_hash, state, created_at, pid, host, started_at)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            [kind, params_json, key, state, at, *started],
+        )
+        job_id = int(cursor.lastrowid or 0)
+        add_event(db, job_id, "state", state)
+    return job_id
+
+
+def _end(db: Database, job_id: int, state: Ended, line: str, elapsed_s: float | None, cpu_s: float | None) -> None:
+    """Move a job that has not ended into one of the states it stays in."""
+    changed = db.execute(
+        "UPDATE job SET state = ?, error = ?, finished_at = ?, elapsed_s = ?, cpu_s = ?"
+        " WHERE id = ? AND state IN ('queued', 'running', 'cancelling')",
+        [state, line or None, now(), elapsed_s, cpu_s, job_id],
+    ).rowcount
+    if changed != 1:
+        raise RuntimeError(f"job {job_id} has ended before and cannot become {state}")
+    add_event(db, job_id, "state", state)
+
+
+def _job(row: dict[str, Any]) -> Job:
+    """A row with its JSON read."""
+    fields = {name: row[name] for name in Job.__dataclass_fields__}
+    fields["params"] = json.loads(row["params"])
+    fields["result"] = json.loads(row["result"]) if row["result"] else None
+    return Job(**fields)

@@ -1,0 +1,190 @@
+"""Running a task: the job row before, the work, and then its rows with its `succeeded` in one transaction."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any
+
+from store import jobs
+from store.errors import BadInput, Cancelled, Damaged, Missing, WorkbenchError
+from store.files import is_disk_full, release_ballast
+from store.project import Project
+from tasks.context import Context, ProgressSink
+from tasks.params import Params
+from tasks.registry import task
+
+_SECONDS_BETWEEN_REPORTS = 1.0
+
+
+def execute(kind: str, params: Params, context: Context, reuse: bool = False) -> dict[str, Any]:
+    """Run the task `kind` as a job of this process and return its JSON document.
+
+    The document is what the task's `Result.save` returned, with `job` (its id) and `seconds` (wall time of the run,
+    unless the task counted its own); numbers that are not finite are null. With `reuse`, the document of an earlier job
+    with the same params, model and dictionaries is returned if every file that the job left is still sound. Bad input
+    leaves no job behind; any other end is in the job's row.
+    """
+    project, work = context.project, task(kind)
+    params_json = json.dumps(params.model_dump(mode="json"), sort_keys=True)
+    key = jobs.params_hash(kind, params_json, project.model.revision, _dictionaries_named(project, params_json))
+    if reuse and (earlier := _sound_document(project, key)) is not None:
+        return earlier
+    job_id = jobs.start(project.db, kind, params_json, key)
+    with _Run(project, job_id) as run, _progress_to_row(context, job_id):
+        result = work.run(params, context)
+        with project.transaction():
+            saved = result.save(project, job_id)
+            document: dict[str, Any] = _finite({"seconds": run.elapsed_s} | saved | {"job": job_id})
+            jobs.succeed(project.db, job_id, document, run.elapsed_s, run.cpu_s)
+    return document
+
+
+@dataclass
+class _Run:
+    """The time of one run; on leaving with an error, the job's row says how it ended and the error goes on."""
+
+    project: Project
+    job_id: int
+    _started: float = field(default_factory=time.monotonic)
+    _cpu_started: float = field(default_factory=time.process_time)
+
+    @property
+    def elapsed_s(self) -> float:
+        """Wall time so far."""
+        return time.monotonic() - self._started
+
+    @property
+    def cpu_s(self) -> float:
+        """Processor time of all threads so far."""
+        return time.process_time() - self._cpu_started
+
+    def __enter__(self) -> _Run:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if error is None:
+            return
+        db = self.project.db
+        if is_disk_full(error):
+            release_ballast(self.project.directory)
+        self.project.sweep()
+        line = str(error) if isinstance(error, WorkbenchError) else f"{type(error).__name__}: {error}"
+        if isinstance(error, BadInput | Missing):
+            jobs.withdraw(db, self.job_id, line)
+        elif isinstance(error, Cancelled | KeyboardInterrupt):
+            jobs.finish(db, self.job_id, "cancelled", line, self.elapsed_s, self.cpu_s)
+        else:
+            jobs.finish(db, self.job_id, "failed", line, self.elapsed_s, self.cpu_s)
+        if is_disk_full(error):
+            full = f"no room left on the disk of {self.project.directory}"
+            raise WorkbenchError(full, "make room and run the same command again") from error
+
+
+@dataclass
+class JobProgress:
+    """A sink that passes everything on and writes it to the job's row, at most once a second.
+
+    The row's progress is that of the outermost stage, its note the innermost stage's label.
+    """
+
+    inner: ProgressSink
+    report: Callable[[float, str], None]
+    clock: Callable[[], float] = time.monotonic
+    _stages: list[_StageSoFar] = field(default_factory=list)
+    _reported_at: float = -math.inf
+
+    def begin(self, label: str, total: float, unit: str) -> None:
+        """Start the stage `label` of `total` units of work."""
+        self._stages.append(_StageSoFar(label, total))
+        self.inner.begin(label, total, unit)
+        self._report_sometimes()
+
+    def advance(self, amount: float) -> None:
+        """Add `amount` units to the current stage."""
+        self._stages[-1].done += amount
+        self.inner.advance(amount)
+        self._report_sometimes()
+
+    def end(self) -> None:
+        """End the current stage."""
+        self._stages.pop()
+        self.inner.end()
+
+    def note(self, text: str) -> None:
+        """Say one line of narration."""
+        self.inner.note(text)
+
+    def _report_sometimes(self) -> None:
+        at = self.clock()
+        if at - self._reported_at >= _SECONDS_BETWEEN_REPORTS:
+            self._reported_at = at
+            outermost = self._stages[0]
+            self.report(outermost.done / outermost.total if outermost.total else 0.0, self._stages[-1].label)
+
+
+@dataclass
+class _StageSoFar:
+    label: str
+    total: float
+    done: float = 0.0
+
+
+@contextmanager
+def _progress_to_row(context: Context, job_id: int) -> Iterator[None]:
+    """For as long as the block lasts, the context's progress also goes to the job's row."""
+    inner = context.progress
+    db = context.project.db
+    context.progress = JobProgress(inner, lambda progress, note: jobs.report(db, job_id, progress, note))
+    try:
+        yield
+    finally:
+        context.progress = inner
+
+
+def _dictionaries_named(project: Project, params_json: str) -> list[str]:
+    """The content behind any dictionary set that the params name: a retrained set is not the old one."""
+    named = [text for text in _strings(json.loads(params_json)) if text]
+    sql = (
+        "SELECT name, layer, hash, coalesce(job_id, 0) FROM dictionary JOIN file ON file.id = file_id"
+        f" WHERE name IN ({', '.join('?' * len(named))}) ORDER BY name, layer"
+    )
+    return [" ".join(map(str, row)) for row in project.db.execute(sql, named).fetchall()]
+
+
+def _strings(value: Any) -> Iterator[str]:
+    """Every string in a JSON document's values."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list | dict):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _strings(item)
+
+
+def _sound_document(project: Project, key: str) -> dict[str, Any] | None:
+    """The document of an earlier job with that key, if what it left is still there and unharmed."""
+    job = jobs.cached(project.db, key)
+    if job is None or job.result is None or not jobs.keeps_its_files(project.db, job.id):
+        return None
+    try:
+        for stored in jobs.files_of(project.db, job.id):
+            project.files.verify(stored)
+    except Damaged:
+        return None
+    return job.result
+
+
+def _finite(value: Any) -> Any:
+    """The document with numbers that are not finite replaced by None, because JSON has no word for them."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value
