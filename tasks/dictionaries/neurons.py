@@ -19,6 +19,7 @@ class Neurons:
     dtype: torch.dtype
     reads: Site = Site.MLP_HIDDEN
     writes: Site = Site.MLP_HIDDEN
+    skip: None = None
 
     def pre_activation(self, x: Float[Tensor, "*batch m"]) -> Float[Tensor, "*batch m"]:
         """h itself."""

@@ -32,6 +32,8 @@ class Dictionary(Protocol):
     n_features: int
     reads: Site
     writes: Site
+    skip: Float[Tensor, "d_write d_read"] | None
+    """A linear bypass from what is read to what is written, beside the features (some transcoders); else None."""
 
     def pre_activation(self, x: Float[Tensor, "*batch d_read"]) -> Float[Tensor, "*batch n_features"]:
         """read_vectors · x + read_bias: what a feature target is, before its nonlinearity. Differentiable."""

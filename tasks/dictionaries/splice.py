@@ -52,11 +52,14 @@ def spliced_logits(
     return result.float()
 
 
+def reconstruction(dictionary: Dictionary, read: Float[Tensor, "*batch d_read"]) -> Float[Tensor, "*batch d_write"]:
+    """What the dictionary has in place of the real value: D(E(x)), and its linear bypass where it has one."""
+    written = dictionary.decode(dictionary.encode(read))
+    return written if dictionary.skip is None else written + read @ dictionary.skip.T
+
+
 def replacement(dictionary: Dictionary) -> Splice:
-    """h' = D(E(h)): the dictionary in place of what it reconstructs, its error dropped."""
+    """The dictionary in place of what it reconstructs, its error dropped: h' = D(E(h)) for an SAE."""
     return Splice(
-        dictionary.layer,
-        dictionary.reads,
-        dictionary.writes,
-        lambda read, _write: dictionary.decode(dictionary.encode(read)),
+        dictionary.layer, dictionary.reads, dictionary.writes, lambda read, _write: reconstruction(dictionary, read)
     )
