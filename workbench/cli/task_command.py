@@ -1,0 +1,139 @@
+"""A task's subcommand, made from its params: one option a field, with its type, default, bounds and unit."""
+
+from __future__ import annotations
+
+import inspect
+import types
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from signal import SIGINT, SIGTERM, default_int_handler, signal
+from threading import Event
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import typer
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+
+from store.errors import BadInput
+from tasks.params import Params
+from tasks.registry import Task
+from workbench.cli.invocation import open_project
+from workbench.cli.output import emit, narrate
+from workbench.cli.progress import terminal_progress
+
+_BOUNDS = {"ge": "≥", "le": "≤", "gt": ">", "lt": "<"}
+
+
+def task_app(task: Task) -> typer.Typer:
+    """A typer app with the one command that runs `task`."""
+    params_type = task.params_type
+
+    def command(ctx: typer.Context, json: bool, **values: Any) -> None:
+        run_task(ctx, task, values, json)
+
+    json_option = typer.Option("--json", help="Print one JSON document on stdout.")
+    command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [
+            _keyword("ctx", typer.Context),
+            *(_parameter(name, field) for name, field in params_type.model_fields.items()),
+            _keyword("json", Annotated[bool, json_option], False),
+        ]
+    )
+    command.__annotations__ = {name: p.annotation for name, p in inspect.signature(command).parameters.items()}
+    app = typer.Typer(add_completion=False, rich_markup_mode=None)
+    app.command(task.kind, help=task.summary)(command)
+    return app
+
+
+def run_task(ctx: typer.Context, task: Task, values: Mapping[str, Any], as_json: bool) -> None:
+    """Check the values, run the task in this process, and print its document or its table."""
+    params = checked_params(task.params_type, values, task.kind)
+    from tasks.context import Context
+    from tasks.execute import execute
+
+    with open_project(ctx, write=True) as project, terminal_progress() as progress, stop_on_signal() as cancelled:
+        document = execute(task.kind, params, Context(project, progress, cancelled))
+        emit(task.kind, document, project, as_json)
+
+
+def checked_params(params_type: type[Params], values: Mapping[str, Any], command: str) -> Params:
+    """The params that `values` (None: not given) make; `BadInput` names the first option at fault and its bound."""
+    try:
+        return params_type.model_validate({name: value for name, value in values.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = flag(str(first["loc"][0])) if first["loc"] else command
+        fault = f"{where}: {first['msg'][0].lower()}{first['msg'][1:]}, not {first['input']!r}"
+        raise BadInput(fault, f"`workbench {command} --help` gives the bounds") from error
+
+
+@contextmanager
+def stop_on_signal() -> Iterator[Event]:
+    """An event that the first Ctrl-C (or SIGTERM) sets: work ends between batches. The second ends it at once."""
+    cancelled = Event()
+
+    def stop(number: int, frame: types.FrameType | None) -> None:
+        if cancelled.is_set():
+            default_int_handler(number, frame)
+        cancelled.set()
+        narrate("stopping after this step; once more to stop at once")
+
+    before = {number: signal(number, stop) for number in (SIGINT, SIGTERM)}
+    try:
+        yield cancelled
+    finally:
+        for number, handler in before.items():
+            signal(number, handler)
+
+
+def flag(name: str) -> str:
+    """The option that a field becomes: `max_nodes` is `--max-nodes`, `from_` is `--from`."""
+    return "--" + name.rstrip("_").replace("_", "-")
+
+
+def is_argument(field: FieldInfo) -> bool:
+    """Whether the field stands on the command line without a flag."""
+    extra = field.json_schema_extra
+    return isinstance(extra, dict) and bool(extra.get("argument"))
+
+
+def help_text(field: FieldInfo) -> str:
+    """The field's sentence with its unit and bounds: `Tokens to read. (tokens, ≥ 1)`."""
+    extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+    limits = [
+        f"{mark} {getattr(m, name):g}" for m in field.metadata for name, mark in _BOUNDS.items() if hasattr(m, name)
+    ]
+    notes = ", ".join(filter(None, [str(extra.get("unit") or ""), *limits]))
+    return f"{field.description or ''} ({notes})" if notes else field.description or ""
+
+
+def option_type(annotation: Any) -> Any:
+    """The type that the command line reads: tuples of one type become lists, `X | None` stays optional."""
+    origin, parts = get_origin(annotation), get_args(annotation)
+    if origin in (Union, types.UnionType):
+        inner = [option_type(part) for part in parts if part is not type(None)]
+        if len(inner) != 1:
+            raise TypeError(f"an option has one type, not {annotation}")
+        return inner[0] | None
+    if origin in (tuple, list):
+        return list[option_type(parts[0])]  # type: ignore[misc]
+    if origin is Literal or isinstance(annotation, type):
+        return annotation
+    raise TypeError(f"no option can hold {annotation}")
+
+
+def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
+    annotation = option_type(field.annotation)
+    made = typer.Argument if is_argument(field) else typer.Option
+    declaration = [] if is_argument(field) else [flag(name)]
+    if annotation is bool:
+        declaration = [f"{flag(name)}/--no-{flag(name)[2:]}"]
+    info = made(*declaration, help=help_text(field), metavar=name.rstrip("_").upper() if is_argument(field) else None)
+    if field.is_required():
+        return _keyword(name, Annotated[annotation, info])
+    default = field.get_default(call_default_factory=True)
+    return _keyword(name, Annotated[annotation, info], list(default) if isinstance(default, tuple) else default)
+
+
+def _keyword(name: str, annotation: Any, default: Any = inspect.Parameter.empty) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
