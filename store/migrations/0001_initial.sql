@@ -150,6 +150,9 @@ CREATE TABLE example (
 CREATE VIRTUAL TABLE feature_fts USING fts5(
     label, examples, promoted, content='', contentless_delete=1, tokenize='unicode61'
 );
+CREATE TRIGGER feature_leaves_index AFTER DELETE ON feature BEGIN
+    DELETE FROM feature_fts WHERE rowid = old.id;  -- ids are given again, so nothing of an old feature may stay
+END;
 
 CREATE TABLE graph (
     id INTEGER PRIMARY KEY,
