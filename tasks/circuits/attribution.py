@@ -15,8 +15,8 @@ from tasks.circuits.nodes import ActiveFeatures
 from tasks.circuits.sweep import ShareRows, Sweep
 from tasks.circuits.targets import LogitTarget, TargetRows, logit_rows
 
-ROW_BUDGET_BYTES = 2**30
-"""Bound on the sparse feature edges held while a graph is built (8 bytes each)."""
+ROW_BUDGET_BYTES = 2**28
+"""Bound on the feature edges held (8 bytes each) where more features are active than are attributed."""
 FEWEST_EDGES = 1024
 """Edges kept of a row however many rows there are."""
 
@@ -130,8 +130,8 @@ class _Rows:
         self.targets = tuple(targets)
         self.n_active = len(sweep.sources.features)
         budget = min(max_nodes, self.n_active)
-        fit = ROW_BUDGET_BYTES // (8 * (budget + len(targets)))
-        self.n_kept = min(self.n_active, max(FEWEST_EDGES, fit))
+        fit = max(FEWEST_EDGES, ROW_BUDGET_BYTES // (8 * (budget + len(targets))))
+        self.n_kept = self.n_active if budget == self.n_active else min(self.n_active, fit)
         self.visited: Bool[Tensor, " n"] = torch.zeros(
             self.n_active, dtype=torch.bool, device=sweep.run.embeddings.device
         )

@@ -28,15 +28,17 @@ class Splice:
 
 def spliced_logits(
     model: LanguageModel,
-    tokens: Int[Tensor, "batch pos"],
+    tokens: Int[Tensor, "batch pos"] | Float[Tensor, "batch pos d"],
     splices: Sequence[Splice],
     attention_mask: Int[Tensor, "batch pos"] | None = None,
 ) -> Float[Tensor, "batch pos vocab"]:
     """Float32 logits of the model with every splice applied, each seeing what the earlier layers' splices did.
 
-    Differentiable with respect to whatever the changes close over. With no splice: the unmodified logits, bitwise.
+    `tokens` are ids, or token embeddings as the first layer takes them. Differentiable with respect to embeddings and
+    to whatever the changes close over. With no splice: the unmodified logits, bitwise.
     """
-    inputs = {"input_ids": tokens, "use_cache": False}
+    name = "inputs_embeds" if tokens.is_floating_point() else "input_ids"
+    inputs: dict[str, object] = {name: tokens, "use_cache": False}
     if attention_mask is not None:
         inputs["attention_mask"] = attention_mask
     with model.nnsight.trace(inputs):

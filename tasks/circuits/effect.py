@@ -1,0 +1,156 @@
+"""EFFECT: what the real model would do if a part were removed, to first order (METHOD §2).
+
+Nothing is frozen: attention, norms and both MLP branches are live, and what the dictionaries miss passes through.
+An effect is z_s · d(target)/d(z_s): positive where the part's presence raises the target, so that ablating it changes
+the target by minus the effect.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from tasks.circuits.nodes import ActiveFeatures
+from tasks.circuits.targets import LogitTarget
+from tasks.dictionaries.dictionary_set import DictionarySet
+from tasks.dictionaries.protocol import Dictionary
+from tasks.dictionaries.splice import Splice, reconstruction, spliced_logits
+from tasks.model.language_model import LanguageModel
+
+Gradients = dict[int, Float[Tensor, "batch pos d_write"]]
+"""Per layer: the derivative of a target with respect to what the layer's dictionary writes."""
+
+
+def predicted_effects(
+    model: LanguageModel,
+    tokens: Sequence[int],
+    dictionaries: DictionarySet,
+    features: ActiveFeatures,
+    target: LogitTarget,
+) -> Float[Tensor, " n"]:
+    """The total effect of each feature on the target: one forward and one backward pass for all of them."""
+    batch = model.token_tensor(tokens)
+    deltas = _zero_writes(model, dictionaries, batch.shape)
+    splices = [_added(dictionaries[layer], delta) for layer, delta in deltas.items()]
+    value = target.value(spliced_logits(model, batch, splices)).sum()
+    gradients = dict(zip(deltas, torch.autograd.grad(value, list(deltas.values())), strict=True))
+    return _times_writes(dictionaries, features, gradients)[0]
+
+
+@dataclass(frozen=True)
+class EffectRows:
+    """Direct effects: what a source does to a target along paths through no other dictionary feature."""
+
+    of_features: Float[Tensor, "target source"]
+    of_tokens: Float[Tensor, "target pos"]
+
+
+def direct_effects(
+    model: LanguageModel,
+    tokens: Sequence[int],
+    dictionaries: DictionarySet,
+    sources: ActiveFeatures,
+    targets: ActiveFeatures,
+    logits: Sequence[LogitTarget],
+    *,
+    first_position: bool = False,
+    batch: int = 32,
+    advance: Callable[[float], None] = lambda _: None,
+) -> EffectRows:
+    """Direct effects of `sources` and tokens on the activations of `targets` (rows first) and on `logits`.
+
+    Features are held by a stop-gradient at every position that has sources, so that path sums over these rows equal
+    the total derivative.
+    """
+    start = 0 if first_position else 1
+    features: list[Tensor] = []
+    embeddings: list[Tensor] = []
+    n_targets = len(targets) + len(logits)
+    for first in range(0, n_targets, batch):
+        rows = range(first, min(first + batch, n_targets))
+        block = _Block(model, tokens, dictionaries, start, len(rows))
+        value = block.run(targets, logits, rows)
+        gradients, of_embeddings = block.backward(value)
+        features.append(_times_writes(dictionaries, sources, gradients))
+        embeddings.append((of_embeddings * block.embeddings.detach()).sum(-1))
+        advance(len(rows))
+    return EffectRows(torch.cat(features), torch.cat(embeddings))
+
+
+class _Block:
+    """One batched run in which every row has a target of its own."""
+
+    def __init__(
+        self, model: LanguageModel, tokens: Sequence[int], dictionaries: DictionarySet, start: int, n_rows: int
+    ) -> None:
+        self.model = model
+        self.dictionaries = dictionaries
+        self.start = start
+        ids = model.token_tensor(tokens).expand(n_rows, -1)
+        self.embeddings = model.embedding(ids).detach().requires_grad_()
+        self.deltas = _zero_writes(model, dictionaries, ids.shape)
+        self.read: dict[int, Tensor] = {}
+
+    def run(self, targets: ActiveFeatures, logits: Sequence[LogitTarget], rows: range) -> Float[Tensor, ""]:
+        """The sum over rows of each row's own target."""
+        splices = [self._held(self.dictionaries[layer], delta) for layer, delta in self.deltas.items()]
+        out = spliced_logits(self.model, self.embeddings, splices)
+        total = out.new_zeros(())
+        for row, target in enumerate(rows):
+            if target >= len(targets):
+                total = total + logits[target - len(targets)].value(out[row])
+                continue
+            layer, position, index = (
+                int(each[target]) for each in (targets.layer, targets.position, targets.index)
+            )
+            dictionary = self.dictionaries[layer]
+            only = torch.tensor([index], device=out.device)
+            total = total + (dictionary.read_vectors(only)[0] * self.read[layer][row, position]).sum()
+        return total
+
+    def backward(self, value: Float[Tensor, ""]) -> tuple[Gradients, Tensor]:
+        """Gradients at every layer's writes and at the embeddings; zero where a target lies below."""
+        leaves = [*self.deltas.values(), self.embeddings]
+        *of_writes, of_embeddings = torch.autograd.grad(value, leaves, allow_unused=True, materialize_grads=True)
+        return dict(zip(self.deltas, of_writes, strict=True)), of_embeddings
+
+    def _held(self, dictionary: Dictionary, delta: Tensor) -> Splice:
+        """Features held by a stop-gradient, the error passing: out = D(z).detach() + (h - D(z)) + delta."""
+
+        def change(read: Tensor, write: Tensor) -> Tensor:
+            self.read[dictionary.layer] = read.float()
+            rebuilt = reconstruction(dictionary, read.float()).to(write.dtype)
+            held = rebuilt.detach() + (write - rebuilt)
+            return torch.cat([write[:, : self.start], held[:, self.start :]], dim=1) + delta
+
+        return Splice(dictionary.layer, dictionary.reads, dictionary.writes, change)
+
+
+def _added(dictionary: Dictionary, delta: Tensor) -> Splice:
+    return Splice(dictionary.layer, dictionary.reads, dictionary.writes, lambda _read, write: write + delta)
+
+
+def _zero_writes(model: LanguageModel, dictionaries: DictionarySet, shape: torch.Size) -> Gradients:
+    return {
+        layer: torch.zeros(
+            *shape, dictionary.write_bias.shape[0], device=model.device, dtype=model.dtype, requires_grad=True
+        )
+        for layer, dictionary in dictionaries.layers.items()
+    }
+
+
+def _times_writes(
+    dictionaries: DictionarySet, sources: ActiveFeatures, gradients: Gradients
+) -> Float[Tensor, "batch n"]:
+    """activation · ⟨gradient at the source's position, write vector⟩ for every batch row and source."""
+    n_rows = next(iter(gradients.values())).shape[0]
+    effects = sources.activation.new_zeros(n_rows, len(sources))
+    places = list(zip(sources.layer.tolist(), sources.position.tolist(), strict=True))
+    for (layer, position), group in groupby(range(len(places)), key=places.__getitem__):
+        members = torch.tensor(list(group), device=effects.device)
+        gradient = gradients[layer][:, position].float()
+        effects[:, members] = dictionaries[layer].writes_through(sources.index[members], gradient).T
+    return effects * sources.activation
