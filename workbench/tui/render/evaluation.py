@@ -1,0 +1,45 @@
+"""The replacement model's quality: one line a layer, the layers together, and whether it can be trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Group
+from rich.text import Text
+
+from workbench.tui.render.bars import bar
+from workbench.tui.render.document import records_table
+from workbench.tui.render.facts import facts
+from workbench.tui.render.tokens import show_text
+
+_KEYS = ("layer", "fvu", "l0", "dead_share", "ce_recovered", "kl_recovered")
+GOOD_RECOVERY = 0.9
+"""Below this share of CE recovered, a view says that the replacement is not faithful."""
+
+
+def evaluation_view(document: Mapping[str, Any]) -> Group:
+    """FVU (share of variance missed), L0 (features a token), dead share, CE and KL recovered (1 is the model)."""
+    layers = document["layers"]
+    joint = document["joint"]
+    return Group(
+        facts({"dictionary": document.get("dictionary"), "validation tokens": document.get("n_tokens")}),
+        records_table(layers, _KEYS),
+        Text(""),
+        Text(f"all {len(layers)} layers at once  {_recovery('CE', joint)}  {_recovery('KL', joint)}"),
+        Text(show_text(verdict(joint["ce_recovered"])), style="bold"),
+    )
+
+
+def verdict(ce_recovered: float | None) -> str:
+    """What a person may conclude from the CE recovered with all layers replaced."""
+    if ce_recovered is None:
+        return "CE recovered could not be computed: the ablated model is no worse than the whole one"
+    if ce_recovered >= GOOD_RECOVERY:
+        return f"faithful enough to read: {ce_recovered:.1%} of the CE is recovered"
+    return f"not faithful: only {ce_recovered:.1%} of the CE is recovered with these layers replaced together"
+
+
+def _recovery(name: str, joint: Mapping[str, Any]) -> str:
+    share = joint[f"{name.lower()}_recovered"]
+    return f"{name} recovered –" if share is None else f"{name} recovered {share:.3f} {bar(share, 10)}"
