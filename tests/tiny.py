@@ -17,17 +17,20 @@ from tasks.model.language_model import LanguageModel
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "gemma2", "gemma3_text")
 """Every family that the workbench supports."""
 N_WORDS = 96
+"""The words are `w0` … `w95`, with the ids 0 … 95."""
+SPECIAL = ("<pad>", "<eos>", "<unk>")
+"""Their ids follow the words'."""
 _SHAPE: dict[str, Any] = {
-    "vocab_size": N_WORDS,
+    "vocab_size": N_WORDS + len(SPECIAL),
     "hidden_size": 32,
     "intermediate_size": 48,
     "num_attention_heads": 4,
     "num_key_value_heads": 2,
     "head_dim": 8,
     "max_position_embeddings": 64,
-    "pad_token_id": 0,
+    "pad_token_id": N_WORDS,
     "bos_token_id": None,
-    "eos_token_id": 1,
+    "eos_token_id": N_WORDS + 1,
 }
 _FAMILY: dict[str, dict[str, Any]] = {
     "llama": {"num_hidden_layers": 3, "tie_word_embeddings": False},
@@ -72,9 +75,11 @@ def tiny_hf(family: str, seed: int = 0) -> PreTrainedModel:
 
 def tiny_tokenizer() -> PreTrainedTokenizerFast:
     """Words `w0` … `w95`, split at white space; no BOS."""
-    words = Tokenizer(models.WordLevel({f"w{i}": i for i in range(N_WORDS)}, unk_token="w2"))
+    pad, eos, unknown = SPECIAL
+    vocabulary = {word: i for i, word in enumerate([*(f"w{i}" for i in range(N_WORDS)), *SPECIAL])}
+    words = Tokenizer(models.WordLevel(vocabulary, unk_token=unknown))
     words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    return PreTrainedTokenizerFast(tokenizer_object=words, pad_token="w0", eos_token="w1", unk_token="w2")
+    return PreTrainedTokenizerFast(tokenizer_object=words, pad_token=pad, eos_token=eos, unk_token=unknown)
 
 
 @cache

@@ -12,7 +12,14 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+)
+from transformers.utils.hub import cached_file
 
 from store.errors import BadInput, Damaged, Missing
 from store.project import ModelRecord, Project
@@ -31,6 +38,7 @@ DTYPES: dict[str, torch.dtype] = {
 _BUILTIN = "builtin:"
 _PINNED = ("config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 _PICKLES = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt")
+_GENERIC_TOKENIZERS = ("TokenizersBackend", "PreTrainedTokenizerFast")
 _UNREADABLE = (OSError, ValueError, KeyError, RuntimeError, SafetensorError)
 
 
@@ -169,16 +177,17 @@ def _family_of(config: dict[str, Any], where: str) -> None:
 
 
 def _find_on_hub(spec: str, revision: str | None) -> Source:
-    """Ask the hub (or its cache) for the configuration: it names the family and the commit that pins the rest."""
+    """Fetch the configuration from the hub (or its cache): it names the family, and its place the commit."""
     try:
-        config, _ = PreTrainedConfig.get_config_dict(spec, revision=revision or "main")
+        found = cached_file(spec, "config.json", revision=revision or "main")
     except (OSError, ValueError) as error:
         raise Missing(
             f"the model {spec} is not in the hub's cache and could not be fetched",
             "check its name and the network (HF_HUB_OFFLINE, proxy, token), or give a local directory",
         ) from error
-    _family_of(config, spec)
-    return Source(spec, spec, str(config["_commit_hash"]), local=False)
+    config = Path(str(found))
+    _family_of(_read_json(config), spec)
+    return Source(spec, spec, config.parent.name, local=False)  # …/snapshots/COMMIT/config.json
 
 
 def _read(source: Source, dtype: torch.dtype) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -196,7 +205,7 @@ def _read(source: Source, dtype: torch.dtype) -> tuple[PreTrainedModel, PreTrain
                 ignore_mismatched_sizes=True,  # else transformers raises a table; refused below
                 **options,
             )
-        tokenizer = AutoTokenizer.from_pretrained(source.location, **options)
+        tokenizer = _tokenizer_type(source).from_pretrained(source.location, **options)
     except _UNREADABLE as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise Damaged(f"{source.spec} cannot be loaded: {reason}", "copy or download the model again") from error
@@ -210,3 +219,14 @@ def _read(source: Source, dtype: torch.dtype) -> tuple[PreTrainedModel, PreTrain
             "copy or download the model again",
         )
     return hf, tokenizer
+
+
+def _tokenizer_type(source: Source) -> Any:
+    """The class that reads the tokenizer: the generic one where the model says so.
+
+    Asked alone, transformers puts the family's class in its place for some families (Qwen2), which misreads a
+    tokenizer.json of another make.
+    """
+    config = Path(source.location) / "tokenizer_config.json"
+    named = _read_json(config).get("tokenizer_class") if source.local and config.is_file() else None
+    return PreTrainedTokenizerFast if named in _GENERIC_TOKENIZERS else AutoTokenizer
