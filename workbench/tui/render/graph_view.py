@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
+
+from store.graphs import EdgeRecord, EffectRecord, FeatureWords, GraphRecord, NodeRecord
 
 
 class Verdict(StrEnum):
@@ -99,3 +101,58 @@ def _grouped(pairs: Iterable[tuple[int, EdgeView]]) -> dict[int, list[EdgeView]]
     for node, edge in pairs:
         groups[node].append(edge)
     return dict(groups)
+
+
+def graph_view(
+    record: GraphRecord,
+    nodes: Sequence[NodeRecord],
+    edges: Sequence[EdgeRecord],
+    effects: Sequence[EffectRecord],
+    words: Mapping[tuple[int, int], FeatureWords],
+) -> GraphView:
+    """The view of a stored graph: its rows joined with what was measured and with the words for its features."""
+    measured = {(effect.layer, effect.position, effect.feature): effect for effect in effects}
+    logits = [node for node in nodes if node.kind == "logit"]
+    views = {node.node: _node_view(node, record, measured, words) for node in nodes}
+    sizes: dict[int, float] = defaultdict(float)
+    for edge in edges:
+        sizes[edge.target] += abs(edge.share)
+    return GraphView(
+        graph=record.id,
+        prompt=record.prompt,
+        tokens=tuple(record.summary["tokens"]),
+        dictionary=record.dictionary,
+        nodes=views,
+        edges=tuple(EdgeView(e.source, e.target, e.share / (sizes[e.target] or 1.0), e.effect) for e in edges),
+        roots=tuple(node.node for node in logits),
+        closing_error=record.closing_error,
+        replacement_score=record.replacement_score,
+        completeness_score=record.completeness_score,
+    )
+
+
+def _node_view(
+    node: NodeRecord,
+    record: GraphRecord,
+    measured: Mapping[tuple[int, int, int], EffectRecord],
+    words: Mapping[tuple[int, int], FeatureWords],
+) -> NodeView:
+    tokens = record.summary["tokens"]
+    texts = {target["id"]: target["token"] for target in record.targets}
+    effect = measured.get((node.layer, node.position, node.feature)) if node.kind == "feature" else None
+    known = words.get((node.layer, node.feature)) if node.kind == "feature" else None
+    return NodeView(
+        node=node.node,
+        kind=node.kind,
+        layer=node.layer,
+        position=node.position,
+        feature=node.feature,
+        activation=node.activation,
+        share=node.share,
+        predicted_effect=node.predicted_effect,
+        measured_effect=effect.measured if effect else None,
+        verdict=Verdict(effect.verdict) if effect else Verdict.UNKNOWN,
+        text=tokens[node.position] if node.kind == "token" else texts.get(node.feature, ""),
+        label=known.label if known else "",
+        promoted=tuple(token for token, _ in known.promoted) if known else (),
+    )

@@ -1,0 +1,62 @@
+"""Reading indexed features: one feature's row with its examples unpacked, and feature names as they are written."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+
+from sqlite_utils import Database
+
+from store.errors import BadInput, Missing
+from store.search import Example, unpack_examples
+
+_NAME = re.compile(r"L(\d+)/(\d+)")
+
+
+@dataclass(frozen=True)
+class FeatureRecord:
+    """One row of table `feature` with its JSON read and its dictionary's name and layer.
+
+    `density` is the share of tokens it is active on, `mean` its mean activation there, `promoted` tokens with logits.
+    """
+
+    dictionary: str
+    layer: int
+    feature: int
+    label: str
+    density: float
+    maximum: float
+    mean: float
+    histogram: list[int]
+    promoted: list[tuple[str, float]]
+    suppressed: list[tuple[str, float]]
+    examples: list[Example]
+
+    @property
+    def name(self) -> str:
+        """The feature as it is written everywhere: L12/345."""
+        return f"L{self.layer}/{self.feature}"
+
+
+def parse_name(name: str) -> tuple[int, int]:
+    """Layer and index of `L12/345`; `BadInput` for anything else."""
+    match = _NAME.fullmatch(name)
+    if match is None:
+        raise BadInput(f"{name!r} is no feature", "write a feature as L12/345: layer 12, feature 345")
+    return int(match[1]), int(match[2])
+
+
+def find(db: Database, name: str, dictionary: str | None = None) -> FeatureRecord:
+    """The indexed feature of that name, of the latest dictionary set that has it or of the one that is named."""
+    layer, feature = parse_name(name)
+    sql = """SELECT dictionary.name, layer, feature.feature, label, density, maximum, mean, histogram, promoted,
+            suppressed, packed
+        FROM feature JOIN dictionary ON dictionary.id = dictionary_id LEFT JOIN example ON feature_id = feature.id
+        WHERE layer = ? AND feature.feature = ? AND coalesce(? = dictionary.name, 1) ORDER BY dictionary.id DESC"""
+    row = db.execute(sql, [layer, feature, dictionary]).fetchone()
+    if row is None:
+        where = f"in dictionary {dictionary}" if dictionary else "in any dictionary of this project"
+        raise Missing(f"no indexed feature {name} {where}", "`workbench index` describes every feature of a dictionary")
+    examples = unpack_examples(row[10]) if row[10] else []
+    return FeatureRecord(*row[:7], *map(json.loads, row[7:10]), examples)

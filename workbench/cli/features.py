@@ -1,0 +1,64 @@
+"""`workbench features`: find features by words, and read one."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from workbench.cli.invocation import open_project
+from workbench.cli.output import emit_json, emit_view
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, help="Search the features of dictionaries; show one.")
+DictionaryOption = Annotated[str | None, typer.Option(help="Only in this dictionary set.", metavar="NAME")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+
+
+@app.command()
+def search(
+    ctx: typer.Context,
+    words: Annotated[list[str], typer.Argument(help="Words in labels, examples or promoted tokens.", metavar="WORD")],
+    dictionary: DictionaryOption = None,
+    layer: Annotated[list[int] | None, typer.Option(help="Only in this layer (repeatable).", min=0)] = None,
+    limit: Annotated[int, typer.Option(help="How many features at most.", min=1)] = 20,
+    json: JsonOption = False,
+) -> None:
+    """Features in which all the words occur, best first."""
+    from store.graphs import feature_words
+    from store.search import search_features
+    from workbench.tui.render.features import feature_table
+
+    with open_project(ctx) as project:
+        query = " ".join(words)
+        found = search_features(project.db, query, dictionary=dictionary, layers=layer, limit=limit)
+        known = {(f.dictionary, f.name): feature_words(project.db, f.dictionary, {(f.layer, f.feature)}) for f in found}
+    rows = []
+    for feature in found:
+        promoted = known[feature.dictionary, feature.name][feature.layer, feature.feature].promoted
+        rows.append(asdict(feature) | {"feature": feature.name, "promoted": promoted})
+    if json:
+        emit_json({"features": rows})
+    else:
+        emit_view(feature_table(rows))
+
+
+@app.command()
+def show(
+    ctx: typer.Context,
+    feature: Annotated[str, typer.Argument(help="The feature, as L12/345.", metavar="FEATURE")],
+    dictionary: DictionaryOption = None,
+    json: JsonOption = False,
+) -> None:
+    """One feature: density, activations, promoted and suppressed tokens, its strongest examples."""
+    from store import features
+    from workbench.tui.render.features import feature_card
+
+    with open_project(ctx) as project:
+        record = features.find(project.db, feature, dictionary)
+    card = asdict(record) | {"feature": record.name}
+    card["examples"] = [example._asdict() for example in record.examples]
+    if json:
+        emit_json(card)
+    else:
+        emit_view(feature_card(card))

@@ -1,0 +1,86 @@
+"""`workbench graph`: list the attribution graphs of a project, and read one as a tree."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from store.errors import BadInput
+from workbench.cli.invocation import open_project
+from workbench.cli.output import emit_json, emit_view, stdout_console
+
+if TYPE_CHECKING:
+    from store.project import Project
+    from workbench.tui.render.graph_view import GraphView
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, help="Attribution graphs: list, show, prune, export.")
+GraphArgument = Annotated[int, typer.Argument(help="The graph's id.", metavar="GRAPH")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+
+
+@app.command("list")
+def list_graphs(ctx: typer.Context, json: JsonOption = False) -> None:
+    """Every graph of the project, newest first."""
+    from store import graphs
+    from workbench.tui.render.graph_list import graph_table
+
+    with open_project(ctx) as project:
+        records = graphs.listing(project.db)
+    if json:
+        emit_json({"graphs": [asdict(record) for record in records]})
+    else:
+        emit_view(graph_table(records))
+
+
+@app.command()
+def show(
+    ctx: typer.Context,
+    graph: GraphArgument,
+    depth: Annotated[int, typer.Option(help="Levels below the root.", min=1)] = 4,
+    width: Annotated[int, typer.Option(help="Children shown a node; the rest is counted.", min=1)] = 8,
+    by: Annotated[Literal["effect", "share"], typer.Option(help="What ranks the children.")] = "effect",
+    direction: Annotated[Literal["in", "out"], typer.Option(help="in: causes. out: consequences.")] = "in",
+    root: Annotated[str | None, typer.Option(help="Start from this feature, as L12/345@7.", metavar="FEATURE")] = None,
+    json: JsonOption = False,
+) -> None:
+    """The graph as a tree from its decisive logit: shares, effects, and what was measured."""
+    from workbench.tui.render.graph_tree import TreeLimits, graph_tree
+
+    with open_project(ctx) as project:
+        view = load_graph_view(project, graph)
+    if json:
+        nodes = [asdict(node) | {"name": node.name} for node in view.nodes.values()]
+        emit_json({"graph": graph, "prompt": view.prompt, "tokens": view.tokens, "nodes": nodes,
+                   "edges": [asdict(edge) for edge in view.edges]})  # fmt: skip
+        return
+    start = None if root is None else named_node(view, root)
+    limits = TreeLimits(depth, width, by, direction)
+    emit_view(graph_tree(view, limits, stdout_console().width, start))
+
+
+def load_graph_view(project: Project, graph_id: int) -> GraphView:
+    """A graph with everything that its tree says: its rows, the words for its features, what was measured."""
+    from store import graphs
+    from workbench.tui.render.graph_view import graph_view
+
+    record = graphs.find(project.db, graph_id)
+    nodes = graphs.nodes(project.db, graph_id)
+    features = {(node.layer, node.feature) for node in nodes if node.kind == "feature"}
+    return graph_view(
+        record,
+        nodes,
+        graphs.edges(project.db, graph_id),
+        graphs.effects(project.db, graph_id),
+        graphs.feature_words(project.db, record.dictionary, features),
+    )
+
+
+def named_node(view: GraphView, name: str) -> int:
+    """The kept node of that name; `BadInput` if it was pruned or never was."""
+    found: Sequence[int] = [node.node for node in view.nodes.values() if node.name == name]
+    if not found:
+        raise BadInput(f"{name} is not in graph {view.graph}", "name a feature that `workbench graph show` prints")
+    return found[0]

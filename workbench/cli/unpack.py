@@ -1,0 +1,30 @@
+"""`workbench unpack`: a pack as plain files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from workbench.cli.output import emit_json, emit_view
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+@app.command()
+def unpack(
+    pack: Annotated[Path, typer.Argument(help="The pack.", metavar="FILE")],
+    directory: Annotated[Path, typer.Argument(help="Where it goes: empty, or not there.", metavar="DIR")],
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
+) -> None:
+    """Check a pack and open it into a directory."""
+    from store.packs import unpack as open_pack
+    from workbench.tui.render.document import document_view
+
+    hashes = open_pack(pack, directory)
+    document = {"pack": str(pack), "directory": str(directory), "files": len(hashes)}
+    if json:
+        emit_json(document | {"hashes": hashes})
+    else:
+        emit_view(document_view(document))
