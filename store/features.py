@@ -59,4 +59,5 @@ def find(db: Database, name: str, dictionary: str | None = None) -> FeatureRecor
         where = f"in dictionary {dictionary}" if dictionary else "in any dictionary of this project"
         raise Missing(f"no indexed feature {name} {where}", "`workbench index` describes every feature of a dictionary")
     examples = unpack_examples(row[10]) if row[10] else []
-    return FeatureRecord(*row[:7], *map(json.loads, row[7:10]), examples)
+    histogram, promoted, suppressed = map(json.loads, row[7:10])
+    return FeatureRecord(*row[:7], histogram, promoted, suppressed, examples)

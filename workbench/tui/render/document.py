@@ -20,11 +20,11 @@ _LONGEST_LIST = 12
 
 def document_view(document: Mapping[str, Any]) -> Group:
     """Everything in `document`: first its single values, then its records, then what lies deeper."""
-    single = {key: value_text(key, value) for key, value in document.items() if not _is_deep(value)}
+    single = {heading(key): value_text(key, value) for key, value in document.items() if not _is_deep(value)}
     parts: list[RenderableType] = [facts(single)] if single else []
     for key, value in document.items():
         if _is_deep(value):
-            parts += [Text(f"\n{key.replace('_', ' ')}", style="bold"), _deep(value)]
+            parts += [Text(f"\n{heading(key)}", style="bold"), _deep(value)]
     return Group(*parts)
 
 
@@ -35,12 +35,15 @@ def records_table(records: Sequence[Mapping[str, Any]], keys: Sequence[str] | No
     for name in names:
         first = next((record[name] for record in records if record.get(name) is not None), None)
         numeric = isinstance(first, int | float) and not isinstance(first, bool)
-        table.add_column(
-            Text(name.replace("_", " ")), justify="right" if numeric else "left", overflow="fold", no_wrap=numeric
-        )
+        table.add_column(Text(heading(name)), justify="right" if numeric else "left", overflow="fold", no_wrap=numeric)
     for record in records:
         table.add_row(*(Text(value_text(name, record.get(name))) for name in names))
     return table
+
+
+def heading(key: str) -> str:
+    """A key as a person reads it: without underscores, and without the unit that its value is printed with."""
+    return show_text(key.removesuffix("_bytes").removesuffix("_s").replace("_", " "))
 
 
 def value_text(name: str, value: Any) -> str:
@@ -81,5 +84,5 @@ def _deep(value: Any) -> RenderableType:
     return (
         document_view(value)
         if any(map(_is_deep, value.values()))
-        else facts({key: value_text(key, item) for key, item in value.items()})
+        else facts({heading(key): value_text(key, item) for key, item in value.items()})
     )

@@ -16,12 +16,10 @@ _PROMPT_CELLS = 40
 
 
 def graph_table(records: Sequence[GraphRecord]) -> Table:
-    """One line a graph: id, dictionary, size, scores (shares of 1), and its prompt."""
-    table = plain_table("graph", "nodes", "edges", "replacement", "completeness", right=0)
-    for column in table.columns[1:]:
-        column.justify = "right"
-    table.add_column(Text("dictionary"))
-    table.add_column(Text("prompt"), no_wrap=True)
+    """One line a graph: id, size, replacement and completeness score (1 is all), dictionary, prompt."""
+    table = plain_table("graph", "nodes", "edges", "repl.", "compl.", right=1)
+    table.add_column(Text("dictionary"), overflow="fold")
+    table.add_column(Text("prompt"), no_wrap=True, overflow="ellipsis")
     for record in records:
         scores = (number(record.replacement_score), number(record.completeness_score))
         cells = (str(record.id), str(record.n_nodes), str(record.n_edges), *scores, show_text(record.dictionary))
