@@ -1,0 +1,122 @@
+"""The job table: keys, states, events and the result cache."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from store import jobs
+from store.errors import Missing
+from store.project import Project
+from tests.store.conftest import writes
+
+DOCUMENTS = st.dictionaries(st.text(), st.one_of(st.integers(), st.text(), st.booleans(), st.none()), max_size=5)
+
+
+@given(DOCUMENTS)
+def test_equal_params_have_equal_keys_in_any_order(params: dict[str, object]) -> None:
+    backwards = dict(reversed(params.items()))
+    assert jobs.params_hash("train", json.dumps(params), "r") == jobs.params_hash("train", json.dumps(backwards), "r")
+
+
+def test_whatever_decides_a_result_changes_its_key() -> None:
+    keys = {
+        jobs.params_hash("train", '{"k": 32}', "r"),
+        jobs.params_hash("index", '{"k": 32}', "r"),
+        jobs.params_hash("train", '{"k": 33}', "r"),
+        jobs.params_hash("train", '{"k": "32"}', "r"),
+        jobs.params_hash("train", '{"k": 32}', "r2"),
+        jobs.params_hash("train", '{"k": 32}', "r", ["a"]),
+        jobs.params_hash("train", '{"k": 32}', "r", ["a", ""]),
+    }
+    assert len(keys) == 7
+
+
+def test_a_job_goes_from_running_to_succeeded_with_its_document(project: Project) -> None:
+    job_id = jobs.start(project.db, "train", '{"k": 32}', "key")
+    jobs.report(project.db, job_id, 0.25, "layer 3")
+    assert (jobs.show(project.db, job_id).progress, jobs.show(project.db, job_id).note) == (0.25, "layer 3")
+    jobs.succeed(project.db, job_id, {"fvu": 0.1}, elapsed_s=2.0, cpu_s=3.0)
+    job = jobs.show(project.db, job_id)
+    assert (job.kind, job.params, job.state, job.result) == ("train", {"k": 32}, "succeeded", {"fvu": 0.1})
+    assert (job.elapsed_s, job.cpu_s, job.progress) == (2.0, 3.0, 1.0)
+    assert job.started_at and job.finished_at and job.created_at <= job.started_at <= job.finished_at
+    assert [event.text for _, event in jobs.events(project.db, job_id)] == ["running", "succeeded"]
+    jobs.report(project.db, job_id, 0.5, "late")
+    assert jobs.show(project.db, job_id).progress == 1.0
+
+
+def test_an_ended_job_stays_as_it_ended(project: Project) -> None:
+    job_id = jobs.start(project.db, "train", "{}", "key")
+    jobs.finish(project.db, job_id, "failed", "no luck; try again", 1.0, 1.0)
+    with pytest.raises(RuntimeError, match="has ended before"):
+        jobs.succeed(project.db, job_id, {}, 1.0, 1.0)
+    job = jobs.show(project.db, job_id)
+    assert (job.state, job.error, job.result) == ("failed", "no luck; try again", None)
+
+
+def test_progress_outside_its_range_is_bounded(project: Project) -> None:
+    job_id = jobs.start(project.db, "train", "{}", "key")
+    for reported, kept in ((1.2, 1.0), (-0.1, 0.0)):
+        jobs.report(project.db, job_id, reported, "")
+        assert jobs.show(project.db, job_id).progress == kept
+
+
+def test_the_cache_gives_the_latest_success_and_nothing_else(project: Project) -> None:
+    assert jobs.cached(project.db, "key") is None
+    ids = [jobs.start(project.db, "train", "{}", "key") for _ in range(4)]
+    jobs.succeed(project.db, ids[0], {"n": 0}, 1, 1)
+    jobs.succeed(project.db, ids[1], {"n": 1}, 1, 1)
+    jobs.finish(project.db, ids[2], "failed", "x; y", 1, 1)
+    found = jobs.cached(project.db, "key")
+    assert found and (found.id, found.result) == (ids[1], {"n": 1})
+    assert jobs.cached(project.db, "other") is None
+
+
+def test_events_are_read_from_the_last_one_seen(project: Project) -> None:
+    job_id = jobs.submit(project.db, "train", "{}", "key")
+    [(seen, first)] = jobs.events(project.db, job_id)
+    assert (first.kind, first.text) == ("state", "queued")
+    jobs.add_event(project.db, job_id, "warning", "loss is not falling")
+    assert [event.text for _, event in jobs.events(project.db, job_id, after=seen)] == ["loss is not falling"]
+
+
+def test_a_withdrawn_job_leaves_no_trace_unless_rows_refer_to_it(project: Project) -> None:
+    job_id = jobs.start(project.db, "train", "{}", "key")
+    jobs.withdraw(project.db, job_id, "bad; mend")
+    assert jobs.listing(project.db) == []
+    assert project.db.execute("SELECT count(*) FROM job_event").fetchone() == (0,)
+    kept = jobs.start(project.db, "intervene", "{}", "key")
+    project.db.execute("INSERT INTO intervention VALUES (1, ?, '', '', '', '')", [kept])
+    jobs.withdraw(project.db, kept, "bad; mend")
+    assert (jobs.show(project.db, kept).state, jobs.show(project.db, kept).error) == ("failed", "bad; mend")
+
+
+def test_a_document_that_json_cannot_hold_leaves_the_job_running(project: Project) -> None:
+    job_id = jobs.start(project.db, "train", "{}", "key")
+    with pytest.raises(ValueError):
+        jobs.succeed(project.db, job_id, {"fvu": float("nan")}, 1, 1)
+    assert jobs.show(project.db, job_id).state == "running"
+
+
+def test_a_job_that_is_not_there_is_said_in_one_line(project: Project) -> None:
+    with pytest.raises(Missing, match="no job 5 in this project; `workbench jobs list`"):
+        jobs.show(project.db, 5)
+
+
+def test_a_job_keeps_its_files_until_its_rows_point_elsewhere(project: Project) -> None:
+    job_id = jobs.start(project.db, "train", "{}", "key")
+    stored = [project.files.write("weights", "sae.bin", writes(n)) for n in (b"1", b"2")]
+    with project.transaction():
+        first, second = (project.record_file(one) for one in stored)
+        project.db.execute(
+            "INSERT INTO dictionary (job_id, name, kind, layer, n_features, objective, file_id, config, metrics)"
+            " VALUES (?, 'd', 'sae', 3, 8, 'topk', ?, '{}', '{}')",
+            [job_id, first],
+        )
+        jobs.succeed(project.db, job_id, {}, 1, 1)
+    assert jobs.files_of(project.db, job_id) == [stored[0]]
+    assert jobs.keeps_its_files(project.db, job_id)
+    project.db.execute("UPDATE dictionary SET file_id = ?", [second])
+    assert not jobs.keeps_its_files(project.db, job_id)
