@@ -50,14 +50,13 @@ def parse_name(name: str) -> tuple[int, int]:
 def find(db: Database, name: str, dictionary: str | None = None) -> FeatureRecord:
     """The indexed feature of that name, of the latest dictionary set that has it or of the one that is named."""
     layer, feature = parse_name(name)
-    sql = """SELECT dictionary.name, layer, feature.feature, label, density, maximum, mean, histogram, promoted,
-            suppressed, packed
+    sql = """SELECT dictionary.name AS dictionary, layer, feature.feature, label, density, maximum, mean, histogram,
+            promoted, suppressed, packed
         FROM feature JOIN dictionary ON dictionary.id = dictionary_id LEFT JOIN example ON feature_id = feature.id
-        WHERE layer = ? AND feature.feature = ? AND coalesce(? = dictionary.name, 1) ORDER BY dictionary.id DESC"""
-    row = db.execute(sql, [layer, feature, dictionary]).fetchone()
-    if row is None:
-        where = f"in dictionary {dictionary}" if dictionary else "in any dictionary of this project"
-        raise Missing(f"no indexed feature {name} {where}", "`workbench index` describes every feature of a dictionary")
-    examples = unpack_examples(row[10]) if row[10] else []
-    histogram, promoted, suppressed = map(json.loads, row[7:10])
-    return FeatureRecord(*row[:7], histogram, promoted, suppressed, examples)
+        WHERE layer = ? AND feature.feature = ? AND coalesce(dictionary.name = ?, 1) ORDER BY dictionary.id DESC"""
+    for row in db.query(sql, [layer, feature, dictionary]):
+        packed = row.pop("packed")
+        read = {key: json.loads(row[key]) for key in ("histogram", "promoted", "suppressed")}
+        return FeatureRecord(**(row | read), examples=unpack_examples(packed) if packed else [])
+    where = f"in dictionary {dictionary}" if dictionary else "in any dictionary of this project"
+    raise Missing(f"no indexed feature {name} {where}", "`workbench index` describes every feature of a dictionary")
