@@ -1,0 +1,37 @@
+"""The command line that gives a result again, for reports and packs."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from tasks.params import Params
+from workbench.cli.task_command import flag, is_argument
+
+
+def command_line(kind: str, params: Params, project: Path) -> str:
+    """`workbench --project DIR KIND …` with every option that differs from its default, quoted for a shell."""
+    words: list[str] = []
+    flags: list[str] = []
+    for name, field in type(params).model_fields.items():
+        value = getattr(params, name)
+        if is_argument(field):
+            words += _texts(value)
+        elif field.is_required() or value != field.get_default(call_default_factory=True):
+            flags += _flagged(name, value)
+    separator = ["--"] if any(word.startswith("-") for word in words) else []
+    return shlex.join(["workbench", "--project", str(project), kind, *flags, *separator, *words])
+
+
+def _flagged(name: str, value: object) -> list[str]:
+    if isinstance(value, bool):
+        return [flag(name) if value else f"--no-{flag(name)[2:]}"]
+    return [word for text in _texts(value) for word in (flag(name), text)]
+
+
+def _texts(value: object) -> list[str]:
+    if value is None:
+        return []
+    if isinstance(value, list | tuple):
+        return [str(item) for item in value]
+    return [str(value)]
