@@ -33,6 +33,7 @@ MAX_ENTRIES = 100_000
 _RATIO_FLOOR_BYTES = 1 << 20
 _PIECE_BYTES = 1 << 20
 _MAX_NAME_BYTES = 200
+_MAX_PATH_BYTES = 1000
 _MAX_MANIFEST_BYTES = 1 << 26
 _MANIFEST_LINE = re.compile(r"([0-9a-f]{64})  (.+)")
 _STORED_SUFFIXES = {".safetensors", ".zip", ".gz", ".png"}
@@ -210,7 +211,8 @@ def _refuse_name(name: str) -> None:
     """Refuse an archive path that could leave its directory, or that a terminal or a file system would misread."""
     parts = name.split("/")
     unsafe = any(part in ("", ".", "..") for part in parts) or any(mark in name for mark in "\\:")
-    too_long = any(len(part.encode("utf-8", "replace")) > _MAX_NAME_BYTES for part in parts)
+    lengths = [len(part.encode("utf-8", "replace")) for part in parts]
+    too_long = max(lengths) > _MAX_NAME_BYTES or sum(lengths) > _MAX_PATH_BYTES
     if unsafe or too_long or not name.isprintable():
         raise BadInput(f"{name[:200]!r} is no relative path of plain names", _MEND)
 
