@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -22,6 +22,7 @@ State = Literal["queued", "running", "cancelling", "succeeded", "failed", "cance
 Ended = Literal["succeeded", "failed", "cancelled", "interrupted"]
 """The states that a job stays in."""
 
+_GROUND = "ground"
 _FILES_OF_JOB = """
     SELECT path, size_bytes, hash FROM file WHERE id IN (
         SELECT shard.file_id FROM shard JOIN capture ON capture.id = shard.capture_id WHERE capture.job_id = :job
@@ -53,7 +54,7 @@ class Job:
 
 @dataclass(frozen=True)
 class JobEvent:
-    """Something that happened to a job: a change of state, a warning, a checkpoint, a file that it left."""
+    """Something that happened to a job: a change of state, a warning, a checkpoint, or what its result rests on."""
 
     at: str
     kind: str
@@ -65,12 +66,12 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
-def params_hash(kind: str, params_json: str, model_revision: str, upstream: Iterable[str] = ()) -> str:
-    """The key of the result cache: 32 hex digits over all that decides a result.
+def params_hash(kind: str, params_json: str, model_revision: str) -> str:
+    """The key of the result cache: 32 hex digits over the kind, the params in any order, and the model's revision.
 
-    `upstream` names the content that the params refer to (the files of a dictionary, say).
+    What the params name and the key does not hold, `still_stands` checks.
     """
-    parts = json.dumps([kind, json.loads(params_json), model_revision, *upstream], sort_keys=True)
+    parts = json.dumps([kind, json.loads(params_json), model_revision], sort_keys=True)
     return xxhash.xxh3_128(parts.encode()).hexdigest()
 
 
@@ -91,7 +92,7 @@ def report(db: Database, job_id: int, progress: float, note: str) -> None:
 
 
 def add_event(db: Database, job_id: int, kind: str, text: str) -> None:
-    """Write something that happened to a job: `kind` is state, warning, checkpoint or file."""
+    """Write something that happened to a job: `kind` is state, warning, checkpoint or ground."""
     db.execute("INSERT INTO job_event (job_id, at, kind, text) VALUES (?, ?, ?, ?)", [job_id, now(), kind, text])
 
 
@@ -101,8 +102,8 @@ def succeed(db: Database, job_id: int, document: dict[str, Any], elapsed_s: floa
     with db.atomic():
         _end(db, job_id, "succeeded", "", elapsed_s, cpu_s)
         db.execute("UPDATE job SET result = ?, progress = 1 WHERE id = ?", [text, job_id])
-        for stored in files_of(db, job_id):
-            add_event(db, job_id, "file", f"{stored.hash} {stored.path}")
+        for line in _ground(db, job_id):
+            add_event(db, job_id, _GROUND, line)
 
 
 def finish(db: Database, job_id: int, state: Ended, line: str, elapsed_s: float, cpu_s: float) -> None:
@@ -157,10 +158,34 @@ def files_of(db: Database, job_id: int) -> list[StoredFile]:
     return [StoredFile(*row) for row in db.execute(_FILES_OF_JOB, {"job": job_id}).fetchall()]
 
 
-def keeps_its_files(db: Database, job_id: int) -> bool:
-    """Whether the rows of a succeeded job still refer to the very files that it left when it ended."""
-    left = [event.text for _, event in events(db, job_id) if event.kind == "file"]
-    return left == [f"{stored.hash} {stored.path}" for stored in files_of(db, job_id)]
+def still_stands(db: Database, job_id: int) -> bool:
+    """Whether all that a succeeded job's result rests on is as it was when the job ended.
+
+    That is the files that its rows refer to, and the dictionaries of the sets that its params name, whether it read
+    them or made them: a set that was trained again since is another one. The files' content is not read here.
+    """
+    return _ground(db, job_id) == [event.text for _, event in events(db, job_id) if event.kind == _GROUND]
+
+
+def _ground(db: Database, job_id: int) -> list[str]:
+    """A line for each file of a job and for each dictionary of a set that its params name."""
+    files = [f"file {stored.hash} {stored.path}" for stored in files_of(db, job_id)]
+    named = sorted(set(_strings(show(db, job_id).params)))
+    rows = db.execute(
+        "SELECT layer, hash, coalesce(job_id, 0), name FROM dictionary JOIN file ON file.id = file_id"
+        f" WHERE name IN ({', '.join('?' * len(named))}) ORDER BY name, layer",
+        named,
+    ).fetchall()
+    return files + [f"dictionary L{layer} {digest} of job {maker} {name}" for layer, digest, maker, name in rows]
+
+
+def _strings(value: Any) -> Iterator[str]:
+    """Every string in a JSON document's values."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list | dict):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _strings(item)
 
 
 def _insert(db: Database, kind: str, params_json: str, key: str, state: State) -> int:

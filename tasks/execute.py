@@ -27,12 +27,12 @@ def execute(kind: str, params: Params, context: Context, reuse: bool = False) ->
 
     The document is what the task's `Result.save` returned, with `job` (its id) and `seconds` (wall time of the run,
     unless the task counted its own); numbers that are not finite are null. With `reuse`, the document of an earlier job
-    with the same params, model and dictionaries is returned if every file that the job left is still sound. Bad input
-    leaves no job behind; any other end is in the job's row.
+    with the same params and model is returned if every file that it left is still sound and the dictionaries that its
+    params name are still the same. Bad input leaves no job behind; any other end is in the job's row.
     """
     project, work = context.project, task(kind)
     params_json = json.dumps(params.model_dump(mode="json"), sort_keys=True)
-    key = jobs.params_hash(kind, params_json, project.model.revision, _dictionaries_named(project, params_json))
+    key = jobs.params_hash(kind, params_json, project.model.revision)
     if reuse and (earlier := _sound_document(project, key)) is not None:
         return earlier
     job_id = jobs.start(project.db, kind, params_json, key)
@@ -147,29 +147,10 @@ def _progress_to_row(context: Context, job_id: int) -> Iterator[None]:
         context.progress = inner
 
 
-def _dictionaries_named(project: Project, params_json: str) -> list[str]:
-    """The content behind any dictionary set that the params name: a retrained set is not the old one."""
-    named = [text for text in _strings(json.loads(params_json)) if text]
-    sql = (
-        "SELECT name, layer, hash, coalesce(job_id, 0) FROM dictionary JOIN file ON file.id = file_id"
-        f" WHERE name IN ({', '.join('?' * len(named))}) ORDER BY name, layer"
-    )
-    return [" ".join(map(str, row)) for row in project.db.execute(sql, named).fetchall()]
-
-
-def _strings(value: Any) -> Iterator[str]:
-    """Every string in a JSON document's values."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, list | dict):
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from _strings(item)
-
-
 def _sound_document(project: Project, key: str) -> dict[str, Any] | None:
     """The document of an earlier job with that key, if what it left is still there and unharmed."""
     job = jobs.cached(project.db, key)
-    if job is None or job.result is None or not jobs.keeps_its_files(project.db, job.id):
+    if job is None or job.result is None or not jobs.still_stands(project.db, job.id):
         return None
     try:
         for stored in jobs.files_of(project.db, job.id):

@@ -52,7 +52,7 @@ CREATE TABLE job_event (
     id INTEGER PRIMARY KEY,
     job_id INTEGER NOT NULL REFERENCES job(id) ON DELETE CASCADE,
     at TEXT NOT NULL,
-    kind TEXT NOT NULL,            -- state, warning, checkpoint
+    kind TEXT NOT NULL,            -- state, warning, checkpoint; ground: what a result rests on
     text TEXT NOT NULL
 ) STRICT;
 
