@@ -8,7 +8,7 @@ protocol ask *where* it reads and writes (`Site`), never what kind it is.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -25,6 +25,7 @@ class Site(StrEnum):
     """W_down h in R^d: before a sandwich norm, where the family has one."""
 
 
+@runtime_checkable
 class Dictionary(Protocol):
     """Features of one layer. Tensors live on the model's device, in float32 unless the set was loaded otherwise."""
 

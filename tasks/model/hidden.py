@@ -1,0 +1,104 @@
+"""The MLP hidden h of chosen layers, streamed: one forward for all of them, stopped after the last (METHOD §6).
+
+Plain hooks on the model's own modules, because capture is hot. Padding and the first position of each window are left
+out: position 0 is the attention sink, whose massive activations are no feature's business.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from tasks.model.language_model import LanguageModel
+
+
+@runtime_checkable
+class Windows(Protocol):
+    """A batch of windows of text, each from one document (`tasks.corpora.tokens.TokenBatch`)."""
+
+    @property
+    def tokens(self) -> Int[Tensor, "batch pos"]:
+        """Token ids."""
+
+    @property
+    def mask(self) -> Bool[Tensor, "batch pos"]:
+        """True where there is text, False where there is padding (on the right)."""
+
+    @property
+    def documents(self) -> Int[Tensor, "batch pos"]:
+        """The document of each token."""
+
+    @property
+    def positions(self) -> Int[Tensor, "batch pos"]:
+        """The position of each token in its document."""
+
+
+@dataclass(frozen=True)
+class HiddenRows:
+    """What one batch of windows gave: a row a token, the same tokens in the same order in every layer."""
+
+    hidden: dict[int, Float[Tensor, "rows m"]]
+    """Layer -> h, in the model's dtype."""
+    documents: Int[Tensor, " rows"]
+    positions: Int[Tensor, " rows"]
+
+    @property
+    def n_rows(self) -> int:
+        """Number of tokens."""
+        return len(self.documents)
+
+
+class _Stopped(Exception):
+    """Raised by the last hook: nothing after it is needed."""
+
+
+def stream_hidden(model: LanguageModel, batches: Iterable[Windows], layers: Sequence[int]) -> Iterator[HiddenRows]:
+    """h of `layers` for every token of `batches` but padding and each window's first; nothing after them is run."""
+    for batch in batches:
+        keep = kept_positions(batch.mask)
+        hidden = hidden_states(model, batch.tokens, batch.mask, layers)
+        here = keep.to(model.device)
+        yield HiddenRows(
+            {layer: rows[here] for layer, rows in hidden.items()}, batch.documents[keep], batch.positions[keep]
+        )
+
+
+def kept_positions(mask: Bool[Tensor, "batch pos"]) -> Bool[Tensor, "batch pos"]:
+    """Where SAE data comes from: text, but not the first position of a window."""
+    keep = mask.clone()
+    keep[:, 0] = False
+    return keep
+
+
+@torch.no_grad()
+def hidden_states(
+    model: LanguageModel, tokens: Int[Tensor, "batch pos"], mask: Bool[Tensor, "batch pos"], layers: Sequence[int]
+) -> dict[int, Float[Tensor, "batch pos m"]]:
+    """h of `layers` at every position, padding included, from one forward that stops inside the last of them."""
+    hidden: dict[int, Tensor] = {}
+    last = max(layers)
+    handles = []
+
+    def reader(layer: int) -> Any:
+        def read(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            hidden[layer] = inputs[0]
+            if layer == last:
+                raise _Stopped
+
+        return read
+
+    try:
+        for layer in layers:
+            handles.append(model.layers[layer].down.register_forward_pre_hook(reader(layer)))
+        model.hf.get_decoder()(
+            input_ids=tokens.to(model.device), attention_mask=mask.to(model.device).long(), use_cache=False
+        )
+    except _Stopped:
+        pass
+    finally:
+        for handle in handles:
+            handle.remove()
+    return hidden
