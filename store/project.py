@@ -202,7 +202,8 @@ class Project:
 
 def _write_database(path: Path, model: ModelRecord, version: str) -> None:
     """A closed, synced database with the newest schema and the project's one row."""
-    path.unlink(missing_ok=True)
+    for leftover in path.parent.glob(f"{path.name}*"):  # a journal of a killed attempt would be played into this one
+        leftover.unlink()
     path.touch()
     db = database.connect(path, write=True)
     try:

@@ -58,6 +58,14 @@ def test_a_create_that_fails_leaves_nothing_behind(
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_what_a_killed_create_left_does_not_disturb_the_next(tmp_path: Path) -> None:
+    for name in (".project.db.creating", ".project.db.creating-journal"):
+        (tmp_path / name).write_bytes(b"half a database")
+    with Project.create(tmp_path, MODEL, "0.1.0") as project:
+        assert project.db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    assert not list(tmp_path.glob(".project.db*"))
+
+
 def test_a_project_where_a_file_is_in_the_way_is_bad_input(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(BadInput, match="no project can be made in"):
