@@ -1,7 +1,7 @@
 """A raw attribution graph: which nodes were attributed, and what each one's value is made of (METHOD §4).
 
-Rows are written sparse: the largest edges of a row and the row's totals, never a row for every active neuron. Errors
-and tokens are always kept.
+Rows are written sparse: where not every active feature can be attributed, edges below `SMALLEST_KEPT` of their row go
+into the row's totals. Errors and tokens are always kept.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,9 +16,9 @@ from tasks.circuits.sweep import ShareRows, Sweep
 from tasks.circuits.targets import LogitTarget, TargetRows, logit_rows
 
 ROW_BUDGET_BYTES = 2**28
-"""Bound on the feature edges held (8 bytes each) where more features are active than are attributed."""
-FEWEST_EDGES = 1024
-"""Edges kept of a row however many rows there are."""
+"""Up to here all feature edges are kept (8 bytes each), or wherever every active feature is attributed."""
+SMALLEST_KEPT = 1e-4
+"""Where they do not fit: the smallest edge that is kept, as a fraction of its row's sum of |edge|."""
 
 Advance = Callable[[float], None]
 """Told how many rows were just attributed."""
@@ -71,8 +71,7 @@ class Attribution:
     def logit_weights(self) -> Float[Tensor, " node"]:
         """Where influence starts: each logit by its probability; a single named target by one."""
         weights = self.share.new_zeros(self.n_nodes)
-        single = len(self.logits) == 1
-        weights[self.first_logit :] = weights.new_tensor([1.0 if single else each.probability for each in self.logits])
+        weights[self.first_logit :] = _logit_weights(self.logits, weights)
         return weights
 
     @property
@@ -108,12 +107,13 @@ def attribute(
     before influence is computed anew.
     """
     rows = _Rows(sweep, targets, max_nodes)
-    rows.add(None, sweep.pull_back(logit_rows(sweep.model, sweep.run, targets)))
+    none = torch.empty(0, dtype=torch.long, device=rows.device)
+    rows.add(none, sweep.pull_back(logit_rows(sweep.model, sweep.run, targets)))
     n_active = len(sweep.sources.features)
     budget = min(max_nodes, n_active)
     while rows.n_features < budget:
         if budget == n_active:
-            chosen = torch.arange(n_active, device=rows.visited.device)
+            chosen = torch.arange(n_active, device=rows.device)
         else:
             chosen = rows.most_influential(min(refresh, budget - rows.n_features))
         for part in chosen.split(block):
@@ -130,22 +130,21 @@ class _Rows:
         self.targets = tuple(targets)
         self.n_active = len(sweep.sources.features)
         budget = min(max_nodes, self.n_active)
-        fit = max(FEWEST_EDGES, ROW_BUDGET_BYTES // (8 * (budget + len(targets))))
-        self.n_kept = self.n_active if budget == self.n_active else min(self.n_active, fit)
-        self.visited: Bool[Tensor, " n"] = torch.zeros(
-            self.n_active, dtype=torch.bool, device=sweep.run.embeddings.device
-        )
-        self.n_features = 0
-        self.chosen: list[Tensor] = []
+        fits = budget == self.n_active or 8 * budget * self.n_active <= ROW_BUDGET_BYTES
+        self.smallest_kept = 0.0 if fits else SMALLEST_KEPT
+        self.device = sweep.run.embeddings.device
+        self.visited: Bool[Tensor, " n"] = torch.zeros(self.n_active, dtype=torch.bool, device=self.device)
         self.blocks: list[_Block] = []
 
-    def add(self, features: Tensor | None, rows: ShareRows) -> None:
-        """Keep a block of rows; `features` are their columns, None for the logits."""
-        self.blocks.append(_Block.of(rows, self.n_active, self.n_kept))
-        if features is not None:
-            self.visited[features] = True
-            self.n_features += len(features)
-            self.chosen.append(features)
+    @property
+    def n_features(self) -> int:
+        """How many features have a row."""
+        return sum(len(block.features) for block in self.blocks)
+
+    def add(self, features: Tensor, rows: ShareRows) -> None:
+        """Keep a block of rows; `features` are their columns in ascending order, none for the logits."""
+        self.blocks.append(_Block.of(features, rows, self.n_active, self.smallest_kept))
+        self.visited[features] = True
 
     def most_influential(self, count: int) -> Int[Tensor, " count"]:
         """The unvisited features with most influence by the rows known so far, in column order."""
@@ -156,36 +155,44 @@ class _Rows:
 
     def _influence(self) -> Float[Tensor, " n"]:
         """Influence on the logits of every active feature, through known rows only; rows by layer, from the top."""
-        influence = torch.zeros(self.n_active, device=self.visited.device)
-        logits, *features = self.blocks
-        weights = influence.new_tensor(
-            [1.0 if len(self.targets) == 1 else target.probability for target in self.targets]
-        )
-        logits.spread(weights, influence)
-        if not features:
-            return influence
-        columns = torch.cat(self.chosen)
-        layers = self.sweep.sources.features.layer[columns]
-        stacked = _Block.stack(features)
-        for layer in layers.unique().sort(descending=True).values.tolist():
-            rows = (layers == layer).nonzero().squeeze(1)
-            stacked.take(rows).spread(influence[columns[rows]], influence)
+        influence = torch.zeros(self.n_active, device=self.device)
+        logits, *blocks = self.blocks
+        logits.spread(slice(0, len(self.targets)), _logit_weights(self.targets, influence), influence)
+        layer_of = self.sweep.sources.features.layer
+        starts = [torch.searchsorted(layer_of[block.features], torch.arange(self._n_layers + 1)) for block in blocks]
+        for layer in range(self._n_layers - 1, -1, -1):
+            for block, start in zip(blocks, starts, strict=True):
+                rows = slice(int(start[layer]), int(start[layer + 1]))
+                if rows.start < rows.stop:
+                    block.spread(rows, influence[block.features[rows]], influence)
         return influence
+
+    @property
+    def _n_layers(self) -> int:
+        return self.sweep.sources.n_layers
 
     def attribution(self) -> Attribution:
         """Everything known, renumbered to the attributed nodes."""
-        features = torch.cat([torch.empty(0, dtype=torch.long, device=self.visited.device), *self.chosen])
-        order = features.argsort()
         logits, *blocks = self.blocks
-        table = _Block.stack([_Block.stack(blocks).take(order), logits]) if blocks else logits
-        selected = features[order]
-        new_number = torch.full((self.n_active,), -1, dtype=torch.long, device=features.device)
-        new_number[selected] = torch.arange(len(selected), device=features.device)
         sources = self.sweep.sources
-        n_leaves = (sources.n_layers + 1) * sources.n_positions
-        row_node = torch.arange(len(table.value), device=features.device)
-        row_node[len(selected) :] += n_leaves
-        source, target, share, attributed = table.edges(new_number, row_node, len(selected))
+        selected = self.visited.nonzero().squeeze(1)
+        number = torch.full((self.n_active,), -1, dtype=torch.long, device=self.device)
+        number[selected] = torch.arange(len(selected), device=self.device)
+        first_logit = len(selected) + (sources.n_layers + 1) * sources.n_positions
+        logit_nodes = torch.arange(len(self.targets), device=self.device) + first_logit
+        parts = [block.edges(number, number[block.features], len(selected)) for block in blocks]
+        parts.append(logits.edges(number, logit_nodes, len(selected)))
+        source, target, share = (torch.cat(column) for column in zip(*parts, strict=True))
+        rows = torch.cat([*(number[block.features] for block in blocks), len(selected) + logit_nodes - first_logit])
+        order = rows.argsort()
+
+        def total(name: str) -> Tensor:
+            return torch.cat([getattr(block, name) for block in [*blocks, logits]])[order]
+
+        among = torch.zeros(first_logit + len(self.targets), device=self.device)
+        from_features = source < len(selected)
+        among.index_add_(0, target[from_features], share[from_features])
+        attributed = torch.cat([among[: len(selected)], among[first_logit:]])
         return Attribution(
             features=sources.features.take(selected),
             n_active=self.n_active,
@@ -195,19 +202,29 @@ class _Rows:
             source=source,
             target=target,
             share=share,
-            bias=table.bias,
-            unattributed=table.feature_total - attributed,
-            value=table.value,
-            closing_error=table.closing_error,
+            bias=total("bias"),
+            unattributed=total("feature_total") - attributed,
+            value=total("value"),
+            closing_error=total("closing_error"),
         )
+
+
+def _logit_weights(targets: Sequence[LogitTarget], like: Tensor) -> Float[Tensor, " logit"]:
+    """Where influence starts: each logit by its probability; a single target by one."""
+    return like.new_tensor([1.0] if len(targets) == 1 else [target.probability for target in targets])
 
 
 @dataclass(frozen=True)
 class _Block:
-    """Rows with their largest feature edges, all leaf edges (errors, tokens), and totals."""
+    """Rows with their feature edges (row by row), all leaf edges (errors, tokens), and totals."""
 
-    column: Int[Tensor, "row kept"]
-    share: Float[Tensor, "row kept"]
+    features: Int[Tensor, " row"]
+    """The rows' own columns; empty for logits."""
+    start: Int[Tensor, " row_and_end"]
+    """Where each row's feature edges begin."""
+    row: Int[Tensor, " edge"]
+    column: Int[Tensor, " edge"]
+    share: Float[Tensor, " edge"]
     leaves: Float[Tensor, "row leaf"]
     feature_total: Float[Tensor, " row"]
     size: Float[Tensor, " row"]
@@ -217,47 +234,38 @@ class _Block:
     closing_error: Float[Tensor, " row"]
 
     @classmethod
-    def of(cls, rows: ShareRows, n_active: int, n_kept: int) -> "_Block":
-        features = rows.shares[:, :n_active]
-        if n_kept < n_active:
-            column = features.abs().topk(n_kept, dim=1, sorted=False).indices
-            share = features.gather(1, column)
-        else:
-            column = torch.arange(n_active, device=features.device).expand_as(features)
-            share = features
+    def of(cls, features: Tensor, rows: ShareRows, n_active: int, smallest_kept: float) -> "_Block":
+        edges = rows.shares[:, :n_active]
+        size = rows.shares.abs().sum(1)
+        row, column = (edges.abs() > smallest_kept * size[:, None]).nonzero(as_tuple=True)
         return cls(
+            features=features,
+            start=torch.searchsorted(row, torch.arange(len(size) + 1, device=row.device)),
+            row=row.int(),
             column=column.int(),
-            share=share.clone(),
+            share=edges[row, column],
             leaves=rows.shares[:, n_active:].clone(),
-            feature_total=features.sum(1),
-            size=rows.shares.abs().sum(1),
+            feature_total=edges.sum(1),
+            size=size,
             bias=rows.bias,
             value=rows.value,
             closing_error=rows.closing_error,
         )
 
-    @classmethod
-    def stack(cls, blocks: Sequence["_Block"]) -> "_Block":
-        return cls(*(torch.cat([getattr(block, name) for block in blocks]) for name in cls.__dataclass_fields__))
-
-    def take(self, rows: Tensor) -> "_Block":
-        return _Block(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
-
-    def spread(self, influence: Tensor, onto: Tensor) -> None:
+    def spread(self, rows: slice, influence: Tensor, onto: Tensor) -> None:
         """Add to `onto` what these rows, having `influence`, pass to each feature."""
-        passed = self.share.abs() * (influence / self.size.clamp(min=1e-10))[:, None]
-        onto.index_add_(0, self.column.flatten().long(), passed.flatten())
+        edges = slice(int(self.start[rows.start]), int(self.start[rows.stop]))
+        per_unit = influence / self.size[rows].clamp(min=1e-10)
+        passed = self.share[edges].abs() * per_unit[self.row[edges] - rows.start]
+        onto.index_add_(0, self.column[edges], passed)
 
-    def edges(self, new_number: Tensor, row_node: Tensor, n_selected: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """(source, target, share) between numbered nodes, and per row the total share of the feature edges among them."""
-        source = new_number[self.column.long()]
-        inside = (source >= 0) & (self.share != 0)
-        attributed = torch.where(source >= 0, self.share, 0.0).sum(1)
-        rows, columns = inside.nonzero(as_tuple=True)
-        leaf_rows, leaf_columns = self.leaves.nonzero(as_tuple=True)
+    def edges(self, number: Tensor, row_node: Tensor, n_selected: int) -> tuple[Tensor, Tensor, Tensor]:
+        """(source, target, share) between numbered nodes: feature edges among them, then leaf edges."""
+        source = number[self.column]
+        inside = source >= 0
+        leaf_row, leaf = self.leaves.nonzero(as_tuple=True)
         return (
-            torch.cat([source[rows, columns], leaf_columns + n_selected]),
-            torch.cat([row_node[rows], row_node[leaf_rows]]),
-            torch.cat([self.share[rows, columns], self.leaves[leaf_rows, leaf_columns]]),
-            attributed,
+            torch.cat([source[inside], leaf + n_selected]),
+            torch.cat([row_node[self.row[inside]], row_node[leaf_row]]),
+            torch.cat([self.share[inside], self.leaves[leaf_row, leaf]]),
         )

@@ -5,6 +5,7 @@ layer * n_positions + position, then tokens by position.
 """
 
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 
 import torch
 from jaxtyping import Float, Int
@@ -37,14 +38,12 @@ class ActiveFeatures:
 class LayerSources:
     """What one layer's MLP writes to the residual stream (before a sandwich norm), split into its sources."""
 
-    columns: slice
-    """Where this layer's features stand among all active features."""
-    position: Int[Tensor, " n"]
-    write_row: Int[Tensor, " n"]
-    """Each feature's row in `writes`."""
-    activation: Float[Tensor, " n"]
-    writes: Float[Tensor, "u d"]
-    """Write vectors of the distinct features that are active in this layer, folded through W_down where needed."""
+    columns: tuple[slice, ...]
+    """Per position: where its features stand among all active features."""
+    writes: tuple[Float[Tensor, "at_position d"], ...]
+    """Per position: the write vectors of its features, folded through W_down where needed; shared where all are active."""
+    activation: tuple[Float[Tensor, " at_position"], ...]
+    """Per position: z."""
     error: Float[Tensor, "pos d"]
     """What the dictionary misses; zero at positions that are no sources."""
     bias: Float[Tensor, "pos d"]
@@ -127,10 +126,20 @@ def _dictionary_sources(
     bias = constant.expand_as(error).clone()
     bias[:start] = (frozen.mlp_output - bypass)[:start]
     error[:start] = 0.0
-    columns = slice(offset, offset + len(indices))
-    layer_index = torch.full_like(indices, dictionary.layer)
-    features = ActiveFeatures(layer_index, positions, indices, activation)
-    return features, LayerSources(columns, positions, write_row, activation, writes, error, bias)
+    features = ActiveFeatures(torch.full_like(indices, dictionary.layer), positions, indices, activation)
+    counts = torch.bincount(positions, minlength=len(z)).tolist()
+    return features, LayerSources(
+        columns=_columns(counts, offset),
+        writes=tuple(writes if len(rows) == len(writes) else writes[rows] for rows in write_row.split(counts)),
+        activation=activation.split(counts),
+        error=error,
+        bias=bias,
+    )
+
+
+def _columns(counts: list[int], offset: int) -> tuple[slice, ...]:
+    ends = [offset, *(offset + total for total in accumulate(counts))]
+    return tuple(slice(first, last) for first, last in pairwise(ends))
 
 
 def _written(
@@ -154,9 +163,12 @@ def _error_sources(frozen: FrozenLayer, start: int, offset: int) -> tuple[Active
     none = torch.empty(0, dtype=torch.long, device=output.device)
     error, bias = output.clone(), torch.zeros_like(output)
     bias[:start], error[:start] = output[:start], 0.0
-    empty = ActiveFeatures(none, none, none, output.new_empty(0))
-    writes = output.new_empty(0, output.shape[1])
-    return empty, LayerSources(slice(offset, offset), none, none, output.new_empty(0), writes, error, bias)
+    features = ActiveFeatures(none, none, none, output.new_empty(0))
+    columns = _columns([0] * len(output), offset)
+    no_writes, no_activation = output.new_empty(0, output.shape[1]), output.new_empty(0)
+    return features, LayerSources(
+        columns, (no_writes,) * len(output), (no_activation,) * len(output), error, bias
+    )
 
 
 def _concatenate(parts: list[ActiveFeatures], device: torch.device) -> ActiveFeatures:

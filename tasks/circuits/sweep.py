@@ -97,13 +97,9 @@ class Sweep:
     def _score(self, layer: int, leaves: LayerSources, of_output: Tensor, shares: Tensor, bias: Tensor) -> None:
         """Fill the columns of one layer's features and errors."""
         n_positions = of_output.shape[1]
-        counts = torch.bincount(leaves.position, minlength=self.run.n_positions).tolist()
-        column = leaves.columns.start
-        for position, count in enumerate(counts[:n_positions]):
-            inside = slice(column - leaves.columns.start, column - leaves.columns.start + count)
-            writes = leaves.writes[leaves.write_row[inside]]
-            shares[:, column : column + count] = (of_output[:, position] @ writes.T) * leaves.activation[inside]
-            column += count
+        for position in range(n_positions):
+            edges = of_output[:, position] @ leaves.writes[position].T
+            torch.mul(edges, leaves.activation[position], out=shares[:, leaves.columns[position]])
         first = self.sources.first_error + layer * self.run.n_positions
         shares[:, first : first + n_positions] = torch.einsum("rpd,pd->rp", of_output, leaves.error[:n_positions])
         bias += torch.einsum("rpd,pd->r", of_output, leaves.bias[:n_positions])
