@@ -14,8 +14,11 @@ def task_view(kind: str, document: dict[str, Any], project: Project, width: int)
     """The view of one task's document on `width` columns; tasks without one of their own get every value listed."""
     from workbench.tui.render.document import document_view
     from workbench.tui.render.evaluation import evaluation_view
+    from workbench.tui.render.training import training_view
     from workbench.tui.render.validation import validation_view
 
+    if kind == "train":
+        return training_view(document)
     if kind == "evaluate":
         return evaluation_view(document)
     if kind == "validate":

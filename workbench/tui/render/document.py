@@ -43,7 +43,7 @@ def records_table(records: Sequence[Mapping[str, Any]], keys: Sequence[str] | No
 
 def heading(key: str) -> str:
     """A key as a person reads it: without underscores, and without the unit that its value is printed with."""
-    return show_text(key.removesuffix("_bytes").removesuffix("_s").replace("_", " "))
+    return show_text(key.removesuffix("_bytes").removesuffix("_s").removesuffix("_seconds").replace("_", " "))
 
 
 def value_text(name: str, value: Any) -> str:

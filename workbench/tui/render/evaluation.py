@@ -23,7 +23,7 @@ def evaluation_view(document: Mapping[str, Any]) -> Group:
     layers = document["layers"]
     joint = document["joint"]
     return Group(
-        facts({"dictionary": document.get("dictionary"), "validation tokens": document.get("n_tokens")}),
+        facts({"dictionary": document["dictionary"], "held-out tokens": document.get("tokens")}),
         records_table(layers, _KEYS),
         Text(""),
         Text(f"all {len(layers)} layers at once  {_recovery('CE', joint)}  {_recovery('KL', joint)}"),
