@@ -38,6 +38,8 @@ COMMAND_LINES = sorted(set(shown_commands()))
 
 def parse(words: list[str]) -> None:
     """Parse a command line as `workbench` would, down to the last option, without running it."""
+    if words[-1] == "--help":
+        words = words[:-1]
     root = typer.main.get_command(app)
     with root.make_context("workbench", list(words)) as context:
         rest = [*context._protected_args, *context.args]

@@ -41,13 +41,15 @@ def _insert_graph(made: Project, job: int, file_id: int) -> None:
         "closing_error": 1e-7, "replacement_score": 0.6, "completeness_score": 0.8,
         "summary": json.dumps({"tokens": ["a", " b"]}),
     })  # fmt: skip
-    columns = "graph_id, node, kind, layer, position, feature, activation, influence, share, predicted_effect"
+    columns = (
+        "graph_id, node, kind, layer, position, feature, activation, influence, share, predicted_effect, input_size"
+    )
     for row in (
-        (1, 0, "token", -1, 0, 1, 1.0, 0.5, 0.5, None),
-        (1, 1, "feature", 1, 1, 7, 2.0, 0.5, 0.5, 0.75),
-        (1, 2, "logit", 3, 1, 9, 0.4, 1.0, 1.0, None),
+        (1, 0, "token", -1, 0, 1, 1.0, 0.5, 0.5, None, 0.0),
+        (1, 1, "feature", 1, 1, 7, 2.0, 0.5, 0.5, 0.75, 2.0),
+        (1, 2, "logit", 3, 1, 9, 0.4, 1.0, 1.0, None, 4.0),
     ):
-        made.db.execute(f"INSERT INTO node ({columns}) VALUES ({', '.join('?' * 10)})", list(row))
+        made.db.execute(f"INSERT INTO node ({columns}) VALUES ({', '.join('?' * 11)})", list(row))
     for source, target, share in ((0, 1, 2.0), (1, 2, -3.0)):
         made.db.execute("INSERT INTO edge VALUES (1, ?, ?, ?, NULL)", [source, target, share])
     made.db.execute(
@@ -106,8 +108,9 @@ def test_given_a_validated_graph_when_shown_then_prediction_and_measurement_stan
     assert "+0.750" in line
     assert "+0.700 ✓" in line
     assert "→ ·c" in line
-    assert "−█████ 100.0 %" in line
+    assert "−███▊   75.0 %" in line
     assert "logit ·c  p 0.400" in out
+    assert "pruned, constants: 25.0 %" in out
 
 
 def test_given_a_feature_as_root_when_shown_outwards_then_the_tree_starts_there(

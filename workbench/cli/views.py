@@ -17,6 +17,8 @@ def task_view(kind: str, document: dict[str, Any], project: Project, width: int)
     from workbench.tui.render.training import training_view
     from workbench.tui.render.validation import validation_view
 
+    if kind == "trace":
+        return _trace_view(document, project, width)
     if kind == "train":
         return training_view(document)
     if kind == "evaluate":
@@ -24,3 +26,19 @@ def task_view(kind: str, document: dict[str, Any], project: Project, width: int)
     if kind == "validate":
         return validation_view(document)
     return document_view(document)
+
+
+def _trace_view(document: dict[str, Any], project: Project, width: int) -> RenderableType:
+    """What the trace came to, and its pruned tree from the decisive logit."""
+    from rich.console import Group
+    from rich.text import Text
+
+    from workbench.cli.graph import load_graph_view
+    from workbench.tui.render.document import heading, value_text
+    from workbench.tui.render.facts import facts
+    from workbench.tui.render.graph_tree import TreeLimits, graph_tree
+
+    left_out = {"tokens", "targets"}
+    single = {heading(key): value_text(key, value) for key, value in document.items() if key not in left_out}
+    tree = graph_tree(load_graph_view(project, document["graph"]), TreeLimits(), width)
+    return Group(facts(single), Text(""), tree)

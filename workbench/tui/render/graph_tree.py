@@ -1,7 +1,7 @@
 """A pruned attribution graph as a tree from any node, so that a circuit can be read in a terminal.
 
 Numbers stand in columns on the left, the tree on the right. A node met again points back; what the width cuts off is
-counted; the error mass of every opened node has a line of its own, however weak.
+counted; the error mass of every opened node has a line of its own, however weak, and so has what pruning took.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from workbench.tui.render.tokens import fit, show_text, show_token
 
 VERDICT_GLYPH = {Verdict.AGREES: "✓", Verdict.PARTLY: "~", Verdict.DISAGREES: "✗", Verdict.UNKNOWN: " "}
 _BAR_CELLS = 5
+_VISIBLE_SHARE = 5e-4
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def _below(
     view: GraphView, node: int, indent: str, level: int, limits: TreeLimits, opened: set[int]
 ) -> Iterator[TreeLine]:
     shown, hidden, errors = _ranked(view, node, limits)
-    tail = _tail_lines(hidden, errors)
+    tail = [*_tail_lines(hidden, errors), *_not_kept([*shown, *hidden, *errors], limits)]
     for index, edge in enumerate(shown):
         last = index == len(shown) - 1 and not tail
         child = view.nodes[_other(edge, limits)]
@@ -101,6 +102,14 @@ def _tail_lines(hidden: list[EdgeView], errors: list[EdgeView]) -> list[tuple[st
         count = "1 error node" if len(errors) == 1 else f"{len(errors)} error nodes"
         tail.append((f"error: {percent(mass)} in {count}", sum(edge.share for edge in errors)))
     return tail
+
+
+def _not_kept(edges: list[EdgeView], limits: TreeLimits) -> list[tuple[str, float | None]]:
+    """What pruning took from a node's inputs, with its constants: the part of its size that no kept edge carries."""
+    mass = 1 - sum(abs(edge.share) for edge in edges)
+    if limits.direction != "in" or not edges or mass < _VISIBLE_SHARE:
+        return []
+    return [(f"pruned, constants: {percent(mass)}", None)]
 
 
 def _closed_words(view: GraphView, node: int, limits: TreeLimits) -> str:

@@ -33,7 +33,7 @@ class NodeView:
     activation: float
     """The feature's activation; the probability of a logit."""
     share: float
-    """Share of the decisive target that comes through this node, along all paths."""
+    """Nats of the decisive target that come through this node, along all paths; of a logit, its value."""
     predicted_effect: float | None = None
     """What the target would lose if this feature were removed, first order, in nats."""
     measured_effect: float | None = None
@@ -56,7 +56,11 @@ class NodeView:
 
 @dataclass(frozen=True)
 class EdgeView:
-    """One kept edge. `share` is its signed part of the target's absolute input; `effect` is in units of the target."""
+    """One kept edge.
+
+    `share` is its signed part of the sizes of everything that the target is made of, kept or not; `effect` is in units
+    of the target.
+    """
 
     source: int
     target: int
@@ -114,16 +118,14 @@ def graph_view(
     measured = {(effect.layer, effect.position, effect.feature): effect for effect in effects}
     logits = [node for node in nodes if node.kind == "logit"]
     views = {node.node: _node_view(node, record, measured, words) for node in nodes}
-    sizes: dict[int, float] = defaultdict(float)
-    for edge in edges:
-        sizes[edge.target] += abs(edge.share)
+    sizes = {node.node: node.input_size or 1.0 for node in nodes}
     return GraphView(
         graph=record.id,
         prompt=record.prompt,
         tokens=tuple(record.summary["tokens"]),
         dictionary=record.dictionary,
         nodes=views,
-        edges=tuple(EdgeView(e.source, e.target, e.share / (sizes[e.target] or 1.0), e.effect) for e in edges),
+        edges=tuple(EdgeView(e.source, e.target, e.share / sizes[e.target], e.effect) for e in edges),
         roots=tuple(node.node for node in logits),
         closing_error=record.closing_error,
         replacement_score=record.replacement_score,
