@@ -49,6 +49,7 @@ class NodeRecord:
     influence: float
     share: float
     predicted_effect: float | None
+    input_size: float
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
 
 
 class Params(BaseModel):
@@ -15,7 +16,7 @@ class Params(BaseModel):
 
 def option(
     default: Any,
-    help: str,  # noqa: A002 - the word that typer and argparse use
+    help: str,
     *,
     unit: str = "",
     argument: bool = False,
@@ -27,5 +28,5 @@ def option(
 
     `argument=True` makes it positional on the command line. Bounds are inclusive (`ge`, `le`) or strict (`gt`).
     """
-    extra = {"unit": unit, "argument": argument}
+    extra: JsonDict = {"unit": unit, "argument": argument}
     return Field(default, description=help, ge=ge, le=le, gt=gt, json_schema_extra=extra)

@@ -178,8 +178,9 @@ CREATE TABLE node (                -- the kept nodes only; the rest is in the gr
     feature INTEGER NOT NULL,      -- feature index; token id of a token or logit; -1 of an error
     activation REAL NOT NULL,      -- probability of a logit
     influence REAL NOT NULL,
-    share REAL NOT NULL,           -- of the decisive target, along all kept and unkept paths
-    predicted_effect REAL,
+    share REAL NOT NULL,           -- nats of the decisive target that come through it, along all paths
+    predicted_effect REAL,         -- of a feature on the decisive target, nats
+    input_size REAL NOT NULL,      -- sum of |share| over everything its value is made of; 0 of a source
     PRIMARY KEY (graph_id, node)
 ) STRICT;
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from tasks.circuits.nodes import ActiveFeatures
 from tasks.circuits.sweep import ShareRows, Sweep
-from tasks.circuits.targets import LogitTarget, TargetRows, logit_rows
+from tasks.circuits.targets import LogitTarget, logit_rows
 
 ROW_BUDGET_BYTES = 2**28
 """Up to here all feature edges are kept (8 bytes each), or wherever every active feature is attributed."""
@@ -30,10 +30,13 @@ class Attribution:
 
     features: ActiveFeatures
     """The attributed features, in column order."""
+    rows_of_active: Int[Tensor, " n"]
+    """Where the attributed features stand among all active ones."""
     n_active: int
-    """How many features were active; the rest was not attributed."""
+    """How many features were active; those that were not attributed have no row."""
     n_layers: int
-    n_positions: int
+    tokens: tuple[int, ...]
+    """The prompt."""
     logits: tuple[LogitTarget, ...]
     source: Int[Tensor, " edge"]
     target: Int[Tensor, " edge"]
@@ -45,7 +48,14 @@ class Attribution:
     """Per target: the share of active features outside the budget."""
     value: Float[Tensor, " row"]
     """Per target: the pre-activation or centred logit."""
+    size: Float[Tensor, " row"]
+    """Per target: sum of |share| over everything its value is made of."""
     closing_error: Float[Tensor, " row"]
+
+    @property
+    def n_positions(self) -> int:
+        """Length of the prompt in tokens."""
+        return len(self.tokens)
 
     @property
     def first_error(self) -> int:
@@ -195,9 +205,10 @@ class _Rows:
         attributed = torch.cat([among[: len(selected)], among[first_logit:]])
         return Attribution(
             features=sources.features.take(selected),
+            rows_of_active=selected,
             n_active=self.n_active,
             n_layers=sources.n_layers,
-            n_positions=sources.n_positions,
+            tokens=self.sweep.run.tokens,
             logits=self.targets,
             source=source,
             target=target,
@@ -205,6 +216,7 @@ class _Rows:
             bias=total("bias"),
             unattributed=total("feature_total") - attributed,
             value=total("value"),
+            size=total("size") + total("bias").abs(),
             closing_error=total("closing_error"),
         )
 

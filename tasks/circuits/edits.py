@@ -18,7 +18,9 @@ from torch import Tensor
 from store.errors import BadInput
 from tasks.dictionaries.dictionary_set import DictionarySet
 
-PATTERN = re.compile(r"L(?P<layers>\d+(?:-\d+)?(?:,\d+(?:-\d+)?)*)/(?P<feature>\*|\d+)(?:@(?P<positions>\*|-?\d+(?:,-?\d+)*))?")
+PATTERN = re.compile(
+    r"L(?P<layers>\d+(?:-\d+)?(?:,\d+(?:-\d+)?)*)/(?P<feature>\*|\d+)(?:@(?P<positions>\*|-?\d+(?:,-?\d+)*))?"
+)
 HOW = "write features as L12/345, L12/345@7, L12/345@-1 or L4-12/*@*"
 
 

@@ -103,9 +103,7 @@ class _Block:
             if target >= len(targets):
                 total = total + logits[target - len(targets)].value(out[row])
                 continue
-            layer, position, index = (
-                int(each[target]) for each in (targets.layer, targets.position, targets.index)
-            )
+            layer, position, index = (int(each[target]) for each in (targets.layer, targets.position, targets.index))
             dictionary = self.dictionaries[layer]
             only = torch.tensor([index], device=out.device)
             total = total + (dictionary.read_vectors(only)[0] * self.read[layer][row, position]).sum()

@@ -101,9 +101,7 @@ def _recording(model: LanguageModel, record: Record) -> Iterator[None]:
     ]
     for index, layer in enumerate(model.layers):
         hooks.append(layer.attention.register_forward_hook(partial(_keep_pattern, record, index)))
-    hooks.append(
-        model.blocks[0].register_forward_pre_hook(partial(_keep_embeddings, record), with_kwargs=True)
-    )
+    hooks.append(model.blocks[0].register_forward_pre_hook(partial(_keep_embeddings, record), with_kwargs=True))
     try:
         yield
     finally:
@@ -116,10 +114,14 @@ def _keep(record: Record, name: str, _module: nn.Module, inputs: tuple[Tensor, .
     record[f"{name}.out"] = output[0].float()
 
 
-def _keep_pattern(record: Record, index: int, _module: nn.Module, _inputs: object, output: tuple[Tensor, Tensor]) -> None:
+def _keep_pattern(
+    record: Record, index: int, _module: nn.Module, _inputs: object, output: tuple[Tensor, Tensor]
+) -> None:
     record[f"{index}.pattern"] = output[1][0].float()
 
 
-def _keep_embeddings(record: Record, _module: nn.Module, inputs: tuple[Tensor, ...], keywords: dict[str, Tensor]) -> None:
+def _keep_embeddings(
+    record: Record, _module: nn.Module, inputs: tuple[Tensor, ...], keywords: dict[str, Tensor]
+) -> None:
     hidden = inputs[0] if inputs else keywords["hidden_states"]
     record["embeddings"] = hidden[0].float()

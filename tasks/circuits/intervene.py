@@ -69,9 +69,7 @@ def measure_each(
 
 
 def _at_row(edits: Edits, row: int) -> Edits:
-    return Edits(
-        torch.full_like(edits.row, row), edits.layer, edits.position, edits.index, edits.multiply, edits.add
-    )
+    return Edits(torch.full_like(edits.row, row), edits.layer, edits.position, edits.index, edits.multiply, edits.add)
 
 
 def _delta(dictionary: Dictionary, edits: Edits) -> Change:

@@ -166,9 +166,7 @@ def _error_sources(frozen: FrozenLayer, start: int, offset: int) -> tuple[Active
     features = ActiveFeatures(none, none, none, output.new_empty(0))
     columns = _columns([0] * len(output), offset)
     no_writes, no_activation = output.new_empty(0, output.shape[1]), output.new_empty(0)
-    return features, LayerSources(
-        columns, (no_writes,) * len(output), (no_activation,) * len(output), error, bias
-    )
+    return features, LayerSources(columns, (no_writes,) * len(output), (no_activation,) * len(output), error, bias)
 
 
 def _concatenate(parts: list[ActiveFeatures], device: torch.device) -> ActiveFeatures:

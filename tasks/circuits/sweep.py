@@ -110,9 +110,7 @@ class Sweep:
         n_rows, n_positions, _ = of_output.shape
         of_hidden = of_output @ modules.weight.detach().float()
         position = torch.arange(n_positions, device=of_output.device).repeat(n_rows)
-        vector, constant = through_neurons(
-            self.model, layer, self.neurons[layer], position, of_hidden.flatten(0, 1)
-        )
+        vector, constant = through_neurons(self.model, layer, self.neurons[layer], position, of_hidden.flatten(0, 1))
         bias += constant.view(n_rows, n_positions).sum(1)
         if modules.bias is not None:
             bias += (of_output @ modules.bias.detach().float()).sum(1)

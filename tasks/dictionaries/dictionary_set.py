@@ -1,8 +1,9 @@
 """A dictionary for each of some layers; the other layers are passed through (METHOD §2)."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+from store.errors import BadInput
 from tasks.dictionaries.neurons import Neurons
 from tasks.dictionaries.protocol import Dictionary
 from tasks.model.language_model import LanguageModel
@@ -20,6 +21,14 @@ class DictionarySet:
     def __contains__(self, layer: int) -> bool:
         return layer in self.layers
 
+    def only(self, layers: Collection[int]) -> "DictionarySet":
+        """The same set without the other layers; `BadInput` if one of `layers` has no dictionary."""
+        missing = sorted(set(layers) - set(self.layers))
+        if missing:
+            known = ", ".join(str(layer) for layer in sorted(self.layers))
+            raise BadInput(f"layer {missing[0]} has no dictionary in {self.name!r}", f"its layers are {known}")
+        return DictionarySet(self.name, {layer: self.layers[layer] for layer in sorted(layers)})
+
     def __getitem__(self, layer: int) -> Dictionary:
         return self.layers[layer]
 
@@ -27,6 +36,4 @@ class DictionarySet:
 def neuron_set(model: LanguageModel, layers: list[int] | None = None) -> DictionarySet:
     """Neurons of the given layers, or of all."""
     chosen = range(model.n_layers) if layers is None else layers
-    return DictionarySet(
-        "neurons", {layer: Neurons(layer, model.d_mlp, model.device, model.dtype) for layer in chosen}
-    )
+    return DictionarySet("neurons", {layer: Neurons(layer, model.d_mlp, model.device, model.dtype) for layer in chosen})

@@ -61,12 +61,14 @@ class LanguageModel:
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return self.hf.device
+        device: torch.device = self.hf.device
+        return device
 
     @property
     def dtype(self) -> torch.dtype:
         """The type of the weights."""
-        return self.hf.dtype
+        dtype: torch.dtype = self.hf.dtype
+        return dtype
 
     @property
     def unembedding_weight(self) -> Float[Tensor, "vocab d"]:
@@ -79,6 +81,11 @@ class LanguageModel:
         """c where the family ends in c·tanh(logits / c) (Gemma 2), else None."""
         cap = getattr(self.hf.config, "final_logit_softcapping", None)
         return None if cap is None else float(cap)
+
+    def capped(self, logits: Float[Tensor, "*batch vocab"]) -> Float[Tensor, "*batch vocab"]:
+        """Logits as the model gives them, from logits before the soft cap."""
+        cap = self.logit_softcap
+        return logits if cap is None else cap * torch.tanh(logits / cap)
 
     @cached_property
     def nnsight(self) -> TransformersModel:
@@ -109,9 +116,8 @@ class LanguageModel:
         if chat:
             if not self.tokenizer.chat_template:
                 raise BadInput(f"{self.spec} has no chat template", "leave --chat away")
-            text = self.tokenizer.apply_chat_template(
-                [{"role": "user", "content": text}], tokenize=False, add_generation_prompt=True
-            )
+            turn = [{"role": "user", "content": text}]
+            text = str(self.tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True))
         ids: list[int] = self.tokenizer(text, add_special_tokens=not chat)["input_ids"]
         return ids
 
@@ -136,9 +142,7 @@ class LanguageModel:
                 raise BadInput(f"{part.strip()!r} is not a layer or a range of layers", "write layers as 4-12,20")
             layers.update(range(int(first), int(last or first) + 1))
         if not layers or max(layers) >= self.n_layers:
-            raise BadInput(
-                f"layers {text!r} are not all in {self.spec}", f"its layers are 0 to {self.n_layers - 1}"
-            )
+            raise BadInput(f"layers {text!r} are not all in {self.spec}", f"its layers are 0 to {self.n_layers - 1}")
         return sorted(layers)
 
     def token_tensor(self, tokens: Sequence[int]) -> Int[Tensor, "1 pos"]:

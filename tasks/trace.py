@@ -1,0 +1,203 @@
+"""Trace: an attribution graph from input tokens through features to decisive logits, pruned (METHOD §1-§4)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from store.errors import BadInput
+from tasks.params import Params as _Params
+from tasks.params import option
+
+if TYPE_CHECKING:
+    from store.files import StoredFile
+    from store.project import Project
+    from tasks.circuits.attribution import Attribution
+    from tasks.circuits.frozen import FrozenRun
+    from tasks.circuits.graph_file import Row
+    from tasks.circuits.prune import Pruned
+    from tasks.circuits.sweep import Sweep
+    from tasks.circuits.targets import LogitTarget
+    from tasks.context import Context
+    from tasks.dictionaries.dictionary_set import DictionarySet
+
+
+class Params(_Params):
+    """The options of `workbench trace`."""
+
+    prompt: str = option(..., "The prompt.", argument=True)
+    dictionary: str = option("neurons", "neurons, or the name of a dictionary set.")
+    layers: str | None = option(None, "Only the dictionaries of these layers, as 4-12,20; the others pass through.")
+    target: str | None = option(None, "Explain this token's logit; default: the most probable next tokens.")
+    versus: str | None = option(None, "Explain the logit of --target against this token's.")
+    chat: bool = option(False, "Put the prompt through the model's chat template.")
+    rule: Literal["ray", "half", "frozen-gate"] = option("ray", "How a gated neuron is shared between its two inputs.")
+    max_logits: int = option(10, "At most this many next tokens are explained.", ge=1)
+    logit_probability: float = option(0.95, "Next tokens up to this cumulative probability.", gt=0.0, le=1.0)
+    max_nodes: int = option(7500, "At most this many features are attributed, by influence.", ge=1)
+    refresh: int = option(512, "Features attributed before influence is computed anew.", ge=1)
+    node_threshold: float = option(0.8, "Keep the nodes that carry this part of all influence.", ge=0.0, le=1.0)
+    edge_threshold: float = option(0.98, "Keep the edges that carry this part of what is left.", ge=0.0, le=1.0)
+    unreplaced: Literal["pass", "error"] = option("pass", "Layers without a dictionary: passed through, or errors.")
+    first_position: bool = option(False, "Let position 0, the attention sink, have features.")
+    edge_effects: bool = option(True, "Compute the live effect of each kept edge (one backward pass a kept node).")
+    block: int = option(128, "Rows pulled back at once.", unit="rows", ge=1)
+    batch: int = option(32, "Copies of the prompt run at once for effects.", unit="prompts", ge=1)
+
+
+@dataclass(frozen=True)
+class Result:
+    """A graph on its way into the store."""
+
+    params: Params
+    tokens: tuple[int, ...]
+    targets: list[dict[str, object]]
+    arrays: StoredFile
+    nodes: list[Row]
+    edges: list[Row]
+    summary: dict[str, Any]
+
+    def save(self, project: Project, job_id: int) -> dict[str, Any]:
+        """The rows of tables `graph`, `node` and `edge`."""
+        summary, params = self.summary, self.params
+        cursor = project.db.execute(
+            "INSERT INTO graph (job_id, prompt, tokens, dictionary, targets, rule, file_id, closing_error,"
+            " replacement_score, completeness_score, summary) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                job_id, params.prompt, json.dumps(self.tokens), params.dictionary, json.dumps(self.targets),
+                params.rule, project.record_file(self.arrays), summary["closing_error"],
+                summary["replacement_score"], summary["completeness_score"], json.dumps(summary),
+            ],
+        )  # fmt: skip
+        graph = cursor.lastrowid
+        places = ", ".join("?" * 11)
+        project.db.conn.executemany(f"INSERT INTO node VALUES ({places})", [(graph, *row) for row in self.nodes])
+        project.db.conn.executemany("INSERT INTO edge VALUES (?, ?, ?, ?, ?)", [(graph, *row) for row in self.edges])
+        return {"graph": graph, **summary, "targets": self.targets}
+
+
+def run(params: Params, context: Context) -> Result:
+    """Attribute, score, prune, and put share and predicted effect on every node that was kept."""
+    from tasks.circuits import graph_file
+    from tasks.circuits.measures import measure_nodes
+    from tasks.circuits.prune import prune
+
+    sweep, targets = _prepared(params, context)
+    graph = _attributed(params, context, sweep, targets)
+    measures = measure_nodes(sweep, targets[0])
+    pruned = prune(graph, params.node_threshold, params.edge_threshold)
+    if params.edge_effects:
+        _add_edge_effects(params, context, sweep, graph, pruned)
+    active = sweep.sources.features
+    return Result(
+        params=params,
+        tokens=sweep.run.tokens,
+        targets=graph_file.target_documents(context.model, graph),
+        arrays=context.project.files.write(
+            "graphs",
+            "graph.safetensors",
+            lambda path: graph_file.write_arrays(path, graph, pruned, active, measures),
+        ),
+        nodes=graph_file.node_rows(graph, pruned, measures),
+        edges=graph_file.edge_rows(pruned),
+        summary=_summary(context, sweep, graph, pruned),
+    )
+
+
+def _prepared(params: Params, context: Context) -> tuple[Sweep, list[LogitTarget]]:
+    """The frozen run of the prompt, its sources, and what is to be explained."""
+    from tasks.circuits.frozen import freeze
+    from tasks.circuits.linearise import Rule
+    from tasks.circuits.nodes import find_sources
+    from tasks.circuits.sweep import Sweep
+
+    model = context.model
+    tokens = model.tokenize(params.prompt, chat=params.chat)
+    if len(tokens) < 2 and not params.first_position:
+        raise BadInput("the prompt is one token, and position 0 is no source", "write more, or add --first-position")
+    dictionaries = _dictionaries(params, context)
+    frozen = freeze(model, tokens)
+    targets = _targets(params, context, frozen)
+    sources = find_sources(
+        model,
+        frozen,
+        dictionaries,
+        first_position=params.first_position,
+        unreplaced_as_error=params.unreplaced == "error",
+    )
+    return Sweep(model, frozen, dictionaries, sources, Rule(params.rule)), targets
+
+
+def _dictionaries(params: Params, context: Context) -> DictionarySet:
+    from tasks.dictionaries.loading import load_dictionary_set
+
+    dictionaries = load_dictionary_set(context.project, params.dictionary, context.model)
+    return dictionaries if params.layers is None else dictionaries.only(context.model.parse_layers(params.layers))
+
+
+def _targets(params: Params, context: Context, frozen: FrozenRun) -> list[LogitTarget]:
+    from tasks.circuits.targets import named_logit, salient_logits
+
+    probabilities = context.model.capped(frozen.logits).softmax(-1)
+    if params.target is not None:
+        return [named_logit(context.model, frozen, probabilities, params.target, params.versus)]
+    if params.versus is not None:
+        raise BadInput("--versus names a rival of no target", "name the token it rivals with --target")
+    return salient_logits(frozen, probabilities, params.max_logits, params.logit_probability)
+
+
+def _attributed(params: Params, context: Context, sweep: Sweep, targets: list[LogitTarget]) -> Attribution:
+    from tasks.circuits.attribution import attribute
+
+    total = min(params.max_nodes, len(sweep.sources.features))
+    with context.stage("attribute features", total, "features") as stage:
+        return attribute(
+            sweep,
+            targets,
+            max_nodes=params.max_nodes,
+            refresh=params.refresh,
+            block=params.block,
+            advance=stage.advance,
+        )
+
+
+def _add_edge_effects(params: Params, context: Context, sweep: Sweep, graph: Attribution, pruned: Pruned) -> None:
+    from tasks.circuits.effect import direct_effects
+    from tasks.circuits.graph_file import add_effects, kept_features
+
+    kept = graph.features.take(kept_features(graph, pruned))
+    with context.stage("effects of kept edges", len(kept) + len(graph.logits), "nodes") as stage:
+        effects = direct_effects(
+            sweep.model,
+            sweep.run.tokens,
+            sweep.dictionaries,
+            kept,
+            kept,
+            graph.logits,
+            first_position=params.first_position,
+            batch=params.batch,
+            advance=stage.advance,
+        )
+    add_effects(graph, pruned, effects.of_features, effects.of_tokens)
+
+
+def _summary(context: Context, sweep: Sweep, graph: Attribution, pruned: Pruned) -> dict[str, Any]:
+    from tasks.circuits.influence import scores
+
+    graph_scores = scores(graph)
+    size = float(graph.size.sum())
+    return {
+        "tokens": [context.model.token_text(token) for token in graph.tokens],
+        "closing_error": float(graph.closing_error.max()),
+        "replacement_score": graph_scores.replacement,
+        "completeness_score": graph_scores.completeness,
+        "active_features": graph.n_active,
+        "attributed_features": len(graph.features),
+        "unattributed_share": float(graph.unattributed.abs().sum()) / size,
+        "dictionary_layers": sorted(sweep.dictionaries.layers),
+        "nodes": graph.n_nodes,
+        "edges": len(graph.source),
+        "kept_nodes": pruned.graph.number_of_nodes(),
+        "kept_edges": pruned.graph.number_of_edges(),
+    }
