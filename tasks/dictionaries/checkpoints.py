@@ -29,6 +29,13 @@ class Checkpoints:
     run: str
     """Hex digits that stand for all that decides the outcome of the run."""
 
+    @classmethod
+    def of(cls, project: Project, run: str) -> "Checkpoints":
+        """The checkpoints of the run with that key."""
+        folder = project.directory / "weights"
+        folder.mkdir(exist_ok=True)
+        return cls(folder, run)
+
     def write(self, layer: int, rows: int, tensors: dict[str, Tensor], text: dict[str, str]) -> None:
         """Keep this state of a layer, after `rows` rows, and forget the one before."""
         before = self._found(layer)
@@ -74,8 +81,9 @@ class Checkpoints:
         return sorted(paths, key=lambda path: int(path.name.split("_")[3]))
 
 
-def checkpoints_of(project: Project, run: str) -> Checkpoints:
-    """The checkpoints of the run with that key."""
-    folder = project.directory / "weights"
-    folder.mkdir(exist_ok=True)
-    return Checkpoints(folder, run)
+def forget_finished(project: Project) -> None:
+    """Remove the checkpoints of runs whose dictionaries are in the project."""
+    sql = "SELECT DISTINCT json_extract(config, '$.run') FROM dictionary"
+    for (run,) in project.db.execute(sql).fetchall():
+        if run:
+            Checkpoints.of(project, run).forget()

@@ -60,7 +60,7 @@ class _EncodeTopK(torch.autograd.Function):
         return values, features
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor, _none: Tensor) -> tuple[None, Tensor, Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor, _none: Tensor) -> tuple[None, Tensor, Tensor, None]:
         x, values, features = ctx.saved_tensors
         gradient = gradient * (values > 0)
         return None, *sum_by_feature(x, gradient, features, ctx.n_features), None

@@ -29,12 +29,25 @@ class Site(StrEnum):
 class Dictionary(Protocol):
     """Features of one layer. Tensors live on the model's device, in float32 unless the set was loaded otherwise."""
 
-    layer: int
-    n_features: int
-    reads: Site
-    writes: Site
-    skip: Float[Tensor, "d_write d_read"] | None
-    """A linear bypass from what is read to what is written, beside the features (some transcoders); else None."""
+    @property
+    def layer(self) -> int:
+        """The decoder layer."""
+
+    @property
+    def n_features(self) -> int:
+        """How many features there are."""
+
+    @property
+    def reads(self) -> Site:
+        """Where its input is."""
+
+    @property
+    def writes(self) -> Site:
+        """Where its output goes."""
+
+    @property
+    def skip(self) -> Float[Tensor, "d_write d_read"] | None:
+        """A linear path from what is read to what is written, beside the features (METHOD §2, `W_skip`); often none."""
 
     def pre_activation(self, x: Float[Tensor, "*batch d_read"]) -> Float[Tensor, "*batch n_features"]:
         """read_vectors · x + read_bias: what a feature target is, before its nonlinearity. Differentiable."""

@@ -74,6 +74,11 @@ class QualityMeter:
             self._active.append(active.sum(1).cpu())
             self._fired += active.sum(0).cpu()
 
+    def mean(self) -> Float[Tensor, " m"]:
+        """The mean of h over the rows so far."""
+        moments = self._moments[0]
+        return torch.as_tensor(moments.total / moments.n).float()
+
     def quality(self) -> Quality:
         """What the rows so far came to. There must have been some."""
         active = torch.cat(self._active)

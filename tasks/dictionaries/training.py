@@ -146,6 +146,10 @@ class LayerTrainer:
         self._update()
         self._count(x, found, error)
 
+    def dead_share(self) -> float:
+        """Share of features that were active on none of the last `plan.dead_window` tokens."""
+        return float((self.silent_for >= self.plan.dead_window).double().mean())
+
     def train_point_due(self) -> bool:
         """Whether the next point of the curves has been reached."""
         due = sum(point.split == "train" for point in self.points) + 1
@@ -154,7 +158,7 @@ class LayerTrainer:
     def add_points(self, validation: Float[Tensor, "rows m"]) -> None:
         """Close the interval with a training point, and measure the same on `validation` rows of h."""
         done, width = self.interval, len(self.mean)
-        dead = float((self.silent_for >= self.plan.dead_window).double().mean())
+        dead = self.dead_share()
         tokens = self.position.rows
         self.points.append(
             TrainingPoint(

@@ -73,6 +73,11 @@ def kept_positions(mask: Bool[Tensor, "batch pos"]) -> Bool[Tensor, "batch pos"]
     return keep
 
 
+def n_kept(mask: Bool[Tensor, "batch pos"]) -> int:
+    """How many rows a batch of windows gives."""
+    return int(kept_positions(mask).sum())
+
+
 @torch.no_grad()
 def hidden_states(
     model: LanguageModel, tokens: Int[Tensor, "batch pos"], mask: Bool[Tensor, "batch pos"], layers: Sequence[int]

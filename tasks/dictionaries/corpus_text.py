@@ -1,0 +1,65 @@
+"""The text that SAEs are trained on, judged by and described with: a corpus, cut into windows, split by document."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import get_args
+
+import xxhash
+
+from tasks.corpora import Corpus, open_corpus
+from tasks.corpora.tokens import Split, TokenBatch, token_batches
+from tasks.model.hidden import n_kept
+from tasks.model.language_model import LanguageModel
+
+SPLITS: tuple[Split, ...] = get_args(Split)
+"""Train first."""
+
+
+@dataclass(frozen=True)
+class CorpusText:
+    """So many tokens of a corpus for one model: the same windows whenever it is read."""
+
+    model: LanguageModel
+    spec: str
+    context_length: int
+    n_tokens: int
+    validation_share: float
+    seed: int
+
+    @property
+    def corpus(self) -> Corpus:
+        """The corpus itself, to read contexts from again."""
+        return open_corpus(self.spec)
+
+    def windows(self, split: Split) -> Iterator[TokenBatch]:
+        """The windows of one split: its share of the tokens."""
+        share = self.validation_share if split == "validation" else 1.0 - self.validation_share
+        return self._windows(split, max(1, round(self.n_tokens * share)))
+
+    def validation_windows(self, n_tokens: int) -> Iterator[TokenBatch]:
+        """Windows of held-out documents, about `n_tokens` in all."""
+        return self._windows("validation", n_tokens)
+
+    def n_rows(self, split: Split) -> int:
+        """The rows of SAE data that a split gives: reads its text, runs nothing."""
+        return sum(n_kept(batch.mask) for batch in self.windows(split))
+
+    def content_hash(self) -> str:
+        """xxh3-128 (hex) of the token ids, documents and positions of both splits."""
+        digest = xxhash.xxh3_128()
+        for split in SPLITS:
+            for batch in self.windows(split):
+                for tensor in (batch.tokens, batch.documents, batch.positions):
+                    digest.update(tensor[batch.mask].numpy().tobytes())
+        return digest.hexdigest()
+
+    def _windows(self, split: Split, n_tokens: int) -> Iterator[TokenBatch]:
+        return token_batches(
+            self.model,
+            self.corpus,
+            context_length=self.context_length,
+            n_tokens=n_tokens,
+            split=split,
+            validation_share=self.validation_share,
+            seed=self.seed,
+        )

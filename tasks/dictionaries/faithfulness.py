@@ -1,0 +1,134 @@
+"""How much of the model's predictions survives when dictionaries stand in place of what they reconstruct (METHOD §6).
+
+Compared, on the same tokens: the model itself; h replaced by its reconstruction; h replaced by zero; h replaced by its
+mean. The first position of each window (the attention sink) keeps its h in all of them, as in training.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from tasks.dictionaries.protocol import Dictionary, Site
+from tasks.dictionaries.splice import Splice
+from tasks.model.hidden import Windows
+from tasks.model.language_model import LanguageModel
+from tasks.model.replay import HiddenChange, record
+
+KINDS = ("replaced", "zero", "mean")
+"""What stands in place of h: the reconstruction, zero, the mean."""
+
+
+@dataclass
+class Losses:
+    """Sums over tokens of one way to change the model. Nats."""
+
+    ce: float = 0.0
+    kl: float = 0.0
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """One layer, or all at once. Means over tokens, nats; KL is of the changed model from the model itself."""
+
+    n_tokens: int
+    ce_clean: float
+    ce: Mapping[str, float]
+    """Of each of `KINDS`."""
+    kl: Mapping[str, float]
+
+    def document(self) -> dict[str, Any]:
+        """Under the names that `--json` uses: 1 is the model itself, 0 is the ablation that is named (zero if none)."""
+        return {
+            "ce_recovered": self.recovered("ce", "zero"),
+            "ce_recovered_mean": self.recovered("ce", "mean"),
+            "kl_recovered": self.recovered("kl", "zero"),
+            "kl_recovered_mean": self.recovered("kl", "mean"),
+            "ce": {"clean": self.ce_clean, **self.ce},
+            "kl": dict(self.kl),
+        }
+
+    def recovered(self, what: str, ablation: str) -> float | None:
+        """(ablated − replaced) / (ablated − clean); None where the ablation does nothing."""
+        values, clean = (self.ce, self.ce_clean) if what == "ce" else (self.kl, 0.0)
+        lost = values[ablation] - clean
+        return (values[ablation] - values["replaced"]) / lost if abs(lost) > 1e-9 else None
+
+
+def past_first(change: HiddenChange) -> HiddenChange:
+    """The change at every position of a window but its first."""
+    return lambda h: torch.cat([h[:, :1], change(h)[:, 1:].to(h.dtype)], dim=1)
+
+
+def replacement_past_first(dictionary: Dictionary) -> Splice:
+    """h' = D(E(h)) but at the first position, for `spliced_logits`. Reads and writes h alone."""
+    change = past_first(lambda h: dictionary.decode(dictionary.encode(h)))
+    return Splice(dictionary.layer, dictionary.reads, dictionary.writes, lambda read, _write: change(read))
+
+
+def measure_recovery(
+    model: LanguageModel,
+    dictionaries: Mapping[int, Dictionary],
+    means: Mapping[int, Float[Tensor, " m"]],
+    batches: Iterable[Windows],
+    advance: Callable[[float], None],
+) -> tuple[dict[int, Recovery], Recovery]:
+    """Each layer's recovery, and that of all layers at once. `means` are of h; `advance` hears of the tokens done."""
+    assert all(each.reads is each.writes is Site.MLP_HIDDEN for each in dictionaries.values())
+    ways = _ways(dictionaries, means)
+    sums = {way: Losses() for way in ways}
+    ce_clean, n_tokens = 0.0, 0
+    for batch in batches:
+        keep = batch.mask.clone()
+        keep[:, 0] = False
+        keep[:, :-1] &= batch.mask[:, 1:]
+        keep[:, -1] = False
+        following = batch.tokens.roll(-1, dims=1)[keep].to(model.device)
+        recording = record(model, batch.tokens, batch.mask, keep, min(dictionaries))
+        clean = recording.logits({}).log_softmax(-1)
+        ce_clean += _cross_entropy(clean, following)
+        n_tokens += len(following)
+        for way, changes in ways.items():
+            changed = recording.logits(changes).log_softmax(-1)
+            sums[way].ce += _cross_entropy(changed, following)
+            sums[way].kl += float(torch.nn.functional.kl_div(changed, clean, reduction="sum", log_target=True))
+            advance(len(following) / len(ways))
+
+    def recovery(where: int | None) -> Recovery:
+        found = {kind: sums[where, kind] for kind in KINDS}
+        return Recovery(
+            n_tokens,
+            ce_clean / n_tokens,
+            {kind: losses.ce / n_tokens for kind, losses in found.items()},
+            {kind: losses.kl / n_tokens for kind, losses in found.items()},
+        )
+
+    return {layer: recovery(layer) for layer in dictionaries}, recovery(None)
+
+
+def _ways(
+    dictionaries: Mapping[int, Dictionary], means: Mapping[int, Tensor]
+) -> dict[tuple[int | None, str], dict[int, HiddenChange]]:
+    """(layer, or None for all; kind) -> the change in each layer."""
+
+    def change(layer: int, kind: str) -> HiddenChange:
+        if kind == "replaced":
+            return past_first(lambda h: dictionaries[layer].decode(dictionaries[layer].encode(h)))
+        if kind == "zero":
+            return past_first(torch.zeros_like)
+        return past_first(lambda h: means[layer].to(h).expand_as(h))
+
+    ways: dict[tuple[int | None, str], dict[int, HiddenChange]] = {}
+    for kind in KINDS:
+        every = {layer: change(layer, kind) for layer in dictionaries}
+        ways[None, kind] = every
+        ways |= {(layer, kind): {layer: every[layer]} for layer in dictionaries}
+    return ways
+
+
+def _cross_entropy(log_probabilities: Float[Tensor, "n vocab"], tokens: Int[Tensor, " n"]) -> float:
+    """Sum over tokens, nats."""
+    return float(torch.nn.functional.nll_loss(log_probabilities, tokens, reduction="sum"))

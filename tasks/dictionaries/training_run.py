@@ -1,0 +1,136 @@
+"""Training all layers of a set: which rows go to which trainer when, what is kept against a kill, how it ends."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from store.errors import Cancelled
+from tasks.context import Stage
+from tasks.dictionaries.activations import Activations
+from tasks.dictionaries.checkpoints import Checkpoints
+from tasks.dictionaries.quality import Quality, QualityMeter
+from tasks.dictionaries.sae import SparseAutoencoder
+from tasks.dictionaries.training import LayerTrainer, TrainingPlan, TrainingPoint
+from tasks.model.language_model import LanguageModel
+
+CURVE_ROWS = 512
+"""Validation rows behind each point of the curves; the final figures use all of them."""
+
+
+@dataclass(frozen=True)
+class TrainedLayer:
+    """What one layer's training came to."""
+
+    autoencoder: SparseAutoencoder
+    points: list[TrainingPoint]
+    quality: Quality
+    dead_share: float
+    """Share of features silent over the last `dead_window` training tokens."""
+    dead_window: int
+    train_rows: int
+    wall_s: float
+    cpu_s: float
+
+
+@dataclass
+class TrainingRun:
+    """One set in the making."""
+
+    model: LanguageModel
+    activations: Activations
+    checkpoints: Checkpoints
+    plan: TrainingPlan
+    epochs: int
+    checkpoint_steps: int
+    stage: Stage
+
+    def layers(self) -> Iterator[TrainedLayer]:
+        """Train, and yield each layer as it is done. A layer that was done before a kill is not trained again."""
+        trainers: dict[int, LayerTrainer] = {}
+        last_round = self.activations.n_rounds - 1
+        for round_, layer in self._visits():
+            trainer = trainers.pop(layer, None) or self._resumed(layer)
+            if trainer is None or trainer.position.round <= round_:
+                trainer = self._train_round(trainer, layer, round_)
+            if round_ < last_round:
+                trainers[layer] = trainer
+            else:
+                yield self._judged(trainer)
+
+    def _visits(self) -> Iterator[tuple[int, int]]:
+        """(round, layer) in the order that wastes least: see `Activations.layer_by_layer`."""
+        rounds, layers = range(self.activations.n_rounds), self.activations.layers
+        if self.activations.layer_by_layer:
+            return ((round_, layer) for layer in layers for round_ in rounds)
+        return ((round_, layer) for round_ in rounds for layer in layers)
+
+    def _resumed(self, layer: int) -> LayerTrainer | None:
+        """The trainer that an earlier run of the same params wrote down, if any."""
+        kept = self.checkpoints.read(layer, self.model.device)
+        if kept is None:
+            return None
+        trainer = LayerTrainer.resume(layer, self.plan, *kept)
+        self.stage.advance(trainer.position.rows)
+        return trainer
+
+    def _train_round(self, trainer: LayerTrainer | None, layer: int, round_: int) -> LayerTrainer:
+        """Use the round's rows for all epochs, from the step where the trainer is."""
+        started, cpu_started = time.monotonic(), time.process_time()
+        rows = self.activations.rows(round_, layer)
+        validation = self.activations.validation(layer)[:CURVE_ROWS]
+        trainer = trainer or LayerTrainer.start(layer, self.plan, rows.to(self.model.device))
+        spent = trainer.position.wall_s, trainer.position.cpu_s
+
+        def keep() -> None:
+            position = trainer.position
+            position.wall_s = spent[0] + time.monotonic() - started
+            position.cpu_s = spent[1] + time.process_time() - cpu_started
+            self.checkpoints.write(layer, position.rows, *trainer.state())
+
+        batches = batch_order(len(rows), self.plan.batch_size, self.epochs, self.plan.seed, round_)
+        for batch in batches[trainer.position.step :]:
+            trainer.step(rows[batch].to(self.model.device))
+            trainer.position.step += 1
+            if trainer.train_point_due():
+                trainer.add_points(validation.to(self.model.device))
+            if trainer.position.step % self.checkpoint_steps == 0:
+                keep()
+            try:
+                self.stage.advance(len(batch))
+            except Cancelled:
+                keep()
+                raise
+        trainer.position.round, trainer.position.step = round_ + 1, 0
+        trainer.position.finished = trainer.position.round == self.activations.n_rounds
+        keep()
+        return trainer
+
+    def _judged(self, trainer: LayerTrainer) -> TrainedLayer:
+        """Measure a finished layer on all validation rows."""
+        autoencoder = trainer.autoencoder()
+        meter = QualityMeter(autoencoder, self.model.layers[trainer.layer].down.weight.detach())
+        meter.add(self.activations.validation(trainer.layer))
+        return TrainedLayer(
+            autoencoder=autoencoder,
+            points=trainer.points,
+            quality=meter.quality(),
+            dead_share=trainer.dead_share(),
+            dead_window=self.plan.dead_window,
+            train_rows=trainer.position.rows,
+            wall_s=trainer.position.wall_s,
+            cpu_s=trainer.position.cpu_s,
+        )
+
+
+def batch_order(n_rows: int, batch_size: int, epochs: int, seed: int, round_: int) -> list[Int[Tensor, " batch"]]:
+    """The rows of each step of a round: every epoch a new permutation in near-equal batches. Decided by the seed."""
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + round_)
+    n_batches = max(1, round(n_rows / batch_size))
+    batches: list[Tensor] = []
+    for _ in range(epochs):
+        batches.extend(torch.randperm(n_rows, generator=generator).tensor_split(n_batches))
+    return batches
