@@ -39,8 +39,8 @@ def list_graphs(ctx: typer.Context, json: JsonOption = False) -> None:
 def show(
     ctx: typer.Context,
     graph: GraphArgument,
-    depth: Annotated[int, typer.Option(help="Levels below the root.", min=1)] = 4,
-    width: Annotated[int, typer.Option(help="Children shown a node; the rest is counted.", min=1)] = 8,
+    depth: Annotated[int, typer.Option(help="Levels below the root.", min=1)] = 3,
+    width: Annotated[int, typer.Option(help="Children shown a node; the rest is counted.", min=1)] = 6,
     by: Annotated[Literal["effect", "share"], typer.Option(help="What ranks the children.")] = "effect",
     direction: Annotated[Literal["in", "out"], typer.Option(help="in: causes. out: consequences.")] = "in",
     root: Annotated[str | None, typer.Option(help="Start from this feature, as L12/345@7.", metavar="FEATURE")] = None,

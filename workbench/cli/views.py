@@ -40,5 +40,5 @@ def _trace_view(document: dict[str, Any], project: Project, width: int) -> Rende
 
     left_out = {"tokens", "targets"}
     single = {heading(key): value_text(key, value) for key, value in document.items() if key not in left_out}
-    tree = graph_tree(load_graph_view(project, document["graph"]), TreeLimits(), width)
+    tree = graph_tree(load_graph_view(project, document["graph"]), TreeLimits(depth=2), width)
     return Group(facts(single), Text(""), tree)

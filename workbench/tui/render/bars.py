@@ -52,9 +52,11 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def percent(share: float | None, digits: int = 1) -> str:
-    """A share as per cent: `4.1 %`; `–` where there is none."""
+    """A share as per cent: `4.1 %`, `0.04 %` where one digit would show nothing; `–` where there is none."""
     if share is None or math.isnan(share):
         return "–"
+    if 0 < abs(share) < 0.5 * 10 ** (-2 - digits):
+        digits += 1
     return f"{100 * share:.{digits}f} %".replace("-", MINUS)
 
 

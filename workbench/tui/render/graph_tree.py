@@ -25,8 +25,8 @@ _VISIBLE_SHARE = 5e-4
 class TreeLimits:
     """How much of the graph is opened: levels below the root, children a node, and what ranks them."""
 
-    depth: int = 4
-    width: int = 8
+    depth: int = 3
+    width: int = 6
     by: str = "effect"
     """`effect` (what removing it does, where known) or `share` (what the target is made of)."""
     direction: str = "in"
