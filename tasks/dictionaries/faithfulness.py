@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from tasks.dictionaries.protocol import Dictionary, Site
@@ -28,6 +28,11 @@ class Losses:
 
     ce: float = 0.0
     kl: float = 0.0
+
+    def add(self, more: "Losses") -> None:
+        """Count more tokens in."""
+        self.ce += more.ce
+        self.kl += more.kl
 
 
 @dataclass(frozen=True)
@@ -82,19 +87,13 @@ def measure_recovery(
     sums = {way: Losses() for way in ways}
     ce_clean, n_tokens = 0.0, 0
     for batch in batches:
-        keep = batch.mask.clone()
-        keep[:, 0] = False
-        keep[:, :-1] &= batch.mask[:, 1:]
-        keep[:, -1] = False
-        following = batch.tokens.roll(-1, dims=1)[keep].to(model.device)
-        recording = record(model, batch.tokens, batch.mask, keep, min(dictionaries))
-        clean = recording.logits({}).log_softmax(-1)
-        ce_clean += _cross_entropy(clean, following)
+        predicted, following = _predicted(batch)
+        recording = record(model, batch.tokens, batch.mask, predicted, min(dictionaries))
+        reference = _Reference(recording.logits({}), following.to(model.device))
+        ce_clean += reference.losses(reference.logits).ce
         n_tokens += len(following)
         for way, changes in ways.items():
-            changed = recording.logits(changes).log_softmax(-1)
-            sums[way].ce += _cross_entropy(changed, following)
-            sums[way].kl += float(torch.nn.functional.kl_div(changed, clean, reduction="sum", log_target=True))
+            sums[way].add(reference.losses(recording.logits(changes)))
             advance(len(following) / len(ways))
 
     def recovery(where: int | None) -> Recovery:
@@ -107,6 +106,30 @@ def measure_recovery(
         )
 
     return {layer: recovery(layer) for layer in dictionaries}, recovery(None)
+
+
+class _Reference:
+    """The model's own predictions of the tokens that follow, to compare changed ones with."""
+
+    def __init__(self, logits: Float[Tensor, "n vocab"], following: Int[Tensor, " n"]) -> None:
+        self.logits = logits
+        self._following = following
+        self._probabilities = logits.softmax(-1)
+        self._negative_entropy = torch.linalg.vecdot(self._probabilities, logits) - logits.logsumexp(-1)
+
+    def losses(self, changed: Float[Tensor, "n vocab"]) -> Losses:
+        """Sums over tokens. KL(p‖q) = Σ p log p − Σ p log q, with log q left as logits less their log-sum."""
+        log_sum = changed.logsumexp(-1)
+        ce = log_sum - changed.gather(1, self._following[:, None])[:, 0]
+        kl = self._negative_entropy - (torch.linalg.vecdot(self._probabilities, changed) - log_sum)
+        return Losses(float(ce.double().sum()), float(kl.double().sum()))
+
+
+def _predicted(batch: Windows) -> tuple[Bool[Tensor, "batch pos"], Int[Tensor, " n"]]:
+    """The positions whose next token is in the window, but the first; and those next tokens."""
+    predicted = torch.zeros_like(batch.mask)
+    predicted[:, 1:-1] = batch.mask[:, 2:]
+    return predicted, batch.tokens.roll(-1, dims=1)[predicted]
 
 
 def _ways(
@@ -127,8 +150,3 @@ def _ways(
         ways[None, kind] = every
         ways |= {(layer, kind): {layer: every[layer]} for layer in dictionaries}
     return ways
-
-
-def _cross_entropy(log_probabilities: Float[Tensor, "n vocab"], tokens: Int[Tensor, " n"]) -> float:
-    """Sum over tokens, nats."""
-    return float(torch.nn.functional.nll_loss(log_probabilities, tokens, reduction="sum"))
