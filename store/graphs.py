@@ -9,9 +9,12 @@ from typing import Any
 from sqlite_utils import Database
 
 from store.errors import Missing
+from store.files import StoredFile
+from store.project import Project
 
 _GRAPHS = """
-    SELECT graph.id, prompt, dictionary, targets, rule, closing_error, replacement_score, completeness_score, summary,
+    SELECT graph.id, prompt, tokens AS token_ids, dictionary,
+        targets, rule, closing_error, replacement_score, completeness_score, summary,
         (SELECT count(*) FROM node WHERE graph_id = graph.id) AS n_nodes,
         (SELECT count(*) FROM edge WHERE graph_id = graph.id) AS n_edges,
         job.finished_at AS created_at
@@ -24,6 +27,7 @@ class GraphRecord:
 
     id: int
     prompt: str
+    token_ids: list[int]
     dictionary: str
     targets: list[Any]
     rule: str
@@ -95,6 +99,12 @@ def find(db: Database, graph_id: int) -> GraphRecord:
     raise Missing(f"no graph {graph_id} in this project", "`workbench graph list` shows the graphs there are")
 
 
+def arrays(project: Project, graph_id: int) -> StoredFile:
+    """The file with a graph's raw arrays."""
+    row = project.db.execute("SELECT file_id FROM graph WHERE id = ?", [graph_id]).fetchone()
+    return project.file(int(row[0]))
+
+
 def nodes(db: Database, graph_id: int) -> list[NodeRecord]:
     """The kept nodes of a graph, in the order of its file."""
     columns = ", ".join(NodeRecord.__dataclass_fields__)
@@ -126,5 +136,5 @@ def feature_words(db: Database, dictionary: str, features: set[tuple[int, int]])
 
 
 def _graph(row: dict[str, Any]) -> GraphRecord:
-    read = {name: json.loads(row[name]) for name in ("targets", "summary")}
+    read = {name: json.loads(row[name]) for name in ("token_ids", "targets", "summary")}
     return GraphRecord(**(row | read))

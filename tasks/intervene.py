@@ -134,9 +134,7 @@ def _edits(params: Params) -> list[Edit]:
     from tasks.circuits.request import ablation, scaling, steering, swapping
 
     if bool(params.swap) != (params.from_ is not None):
-        raise BadInput(
-            "--swap and --from belong together", "give the features to swap and the prompt to take them from"
-        )
+        raise BadInput("--swap and --from belong together", "give the features and the prompt to take them from")
     edits = [
         *map(ablation, params.ablate),
         *map(scaling, params.scale),

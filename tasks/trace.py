@@ -101,7 +101,7 @@ def run(params: Params, context: Context) -> Result:
         ),
         nodes=graph_file.node_rows(graph, pruned, measures),
         edges=graph_file.edge_rows(pruned),
-        summary=_summary(context, sweep, graph, pruned),
+        summary=_summary(params, context, sweep, graph, pruned),
     )
 
 
@@ -182,7 +182,7 @@ def _add_edge_effects(params: Params, context: Context, sweep: Sweep, graph: Att
     add_effects(graph, pruned, effects.of_features, effects.of_tokens)
 
 
-def _summary(context: Context, sweep: Sweep, graph: Attribution, pruned: Pruned) -> dict[str, Any]:
+def _summary(params: Params, context: Context, sweep: Sweep, graph: Attribution, pruned: Pruned) -> dict[str, Any]:
     from tasks.circuits.influence import scores
 
     graph_scores = scores(graph)
@@ -195,6 +195,8 @@ def _summary(context: Context, sweep: Sweep, graph: Attribution, pruned: Pruned)
         "active_features": graph.n_active,
         "attributed_features": len(graph.features),
         "unattributed_share": float(graph.unattributed.abs().sum()) / size,
+        "chat": params.chat,
+        "first_position": params.first_position,
         "dictionary_layers": sorted(sweep.dictionaries.layers),
         "nodes": graph.n_nodes,
         "edges": len(graph.source),

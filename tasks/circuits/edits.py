@@ -18,9 +18,8 @@ from torch import Tensor
 from store.errors import BadInput
 from tasks.dictionaries.dictionary_set import DictionarySet
 
-PATTERN = re.compile(
-    r"L(?P<layers>\d+(?:-\d+)?(?:,\d+(?:-\d+)?)*)/(?P<feature>\*|\d+)(?:@(?P<positions>\*|-?\d+(?:,-?\d+)*))?"
-)
+LAYERS = r"\d+(?:-\d+)?(?:,\d+(?:-\d+)?)*"
+PATTERN = re.compile(rf"L(?P<layers>{LAYERS})/(?P<feature>\*|\d+)(?:@(?P<positions>\*|-?\d+(?:,-?\d+)*))?")
 HOW = "write features as L12/345, L12/345@7, L12/345@-1 or L4-12/*@*"
 
 
@@ -53,7 +52,7 @@ def parse_feature(text: str) -> FeatureName:
 
 def _first_fault(text: str) -> int:
     """The length of the longest beginning that some feature name could have."""
-    prefix = re.match(r"L?(?:\d+(?:-\d+)?(?:,\d+(?:-\d+)?)*)?/?", text)
+    prefix = re.match(rf"L?(?:{LAYERS})?/?", text)
     return 0 if prefix is None or not text.startswith("L") else prefix.end()
 
 

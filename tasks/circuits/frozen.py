@@ -114,14 +114,10 @@ def _keep(record: Record, name: str, _module: nn.Module, inputs: tuple[Tensor, .
     record[f"{name}.out"] = output[0].float()
 
 
-def _keep_pattern(
-    record: Record, index: int, _module: nn.Module, _inputs: object, output: tuple[Tensor, Tensor]
-) -> None:
+def _keep_pattern(record: Record, index: int, _module: nn.Module, _in: object, output: tuple[Tensor, Tensor]) -> None:
     record[f"{index}.pattern"] = output[1][0].float()
 
 
-def _keep_embeddings(
-    record: Record, _module: nn.Module, inputs: tuple[Tensor, ...], keywords: dict[str, Tensor]
-) -> None:
-    hidden = inputs[0] if inputs else keywords["hidden_states"]
+def _keep_embeddings(record: Record, _module: nn.Module, inputs: tuple[Tensor, ...], named: dict[str, Tensor]) -> None:
+    hidden = inputs[0] if inputs else named["hidden_states"]
     record["embeddings"] = hidden[0].float()

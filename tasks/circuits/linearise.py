@@ -45,14 +45,11 @@ def linearise(
 
 
 def _ratio(gate: Tensor, activation: Activation, rule: Rule) -> Tensor:
-    if rule is Rule.HALF:
-        numerator = activation(gate) / 2
-    else:
-        numerator = activation(gate) - _mean_along_ray(gate, activation)
+    of_up = activation(gate) / 2 if rule is Rule.HALF else _mean_along_ray(gate, activation)
     step = torch.full_like(gate, SMALL_GATE)
     slope_at_zero = (activation(step) - activation(-step)) / (2 * SMALL_GATE)
     small = gate.abs() < SMALL_GATE
-    return torch.where(small, slope_at_zero / 2, numerator / torch.where(small, step, gate))
+    return torch.where(small, slope_at_zero / 2, (activation(gate) - of_up) / torch.where(small, step, gate))
 
 
 def _mean_along_ray(gate: Tensor, activation: Activation) -> Tensor:

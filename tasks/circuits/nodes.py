@@ -41,7 +41,7 @@ class LayerSources:
     columns: tuple[slice, ...]
     """Per position: where its features stand among all active features."""
     writes: tuple[Float[Tensor, "at_position d"], ...]
-    """Per position: the write vectors of its features, folded through W_down where needed; shared where all are active."""
+    """Per position: the features' write vectors, through W_down where needed; shared where all are active."""
     activation: tuple[Float[Tensor, " at_position"], ...]
     """Per position: z."""
     error: Float[Tensor, "pos d"]

@@ -130,7 +130,7 @@ def through_neurons(
     position: Int[Tensor, " row"],
     of_hidden: Float[Tensor, "row m"],
 ) -> tuple[Float[Tensor, "row d"], Float[Tensor, " row"]]:
-    """A direction in h as a direction in u, and the constant that gate and up biases add: r = W_gᵀ(e·c_g) + W_uᵀ(e·c_u)."""
+    """A direction e in h as one in u, r = W_gᵀ(e·c_g) + W_uᵀ(e·c_u), and the constant that gate and up biases add."""
     modules = model.layers[layer]
     of_gate = of_hidden * neurons.of_gate[position]
     of_up = of_hidden * neurons.of_up[position]

@@ -11,7 +11,7 @@ from tasks.dictionaries.protocol import Site
 
 @dataclass(frozen=True)
 class Neurons:
-    """The MLP hidden of one layer, each coordinate a feature. Every neuron is active everywhere; none has a threshold."""
+    """The MLP hidden of one layer, each coordinate a feature. All are active everywhere, without a threshold."""
 
     layer: int
     n_features: int

@@ -54,7 +54,7 @@ def _insert_graph(made: Project, job: int, file_id: int) -> None:
         made.db.execute("INSERT INTO edge VALUES (1, ?, ?, ?, NULL)", [source, target, share])
     made.db.execute(
         "INSERT INTO effect (job_id, graph_id, kind, layer, position, feature, predicted, measured, verdict)"
-        " VALUES (?, 1, 'ablation', 1, 1, 7, 0.75, 0.7, 'agrees')",
+        " VALUES (?, 1, 'ablation', 1, 1, 7, 0.75, 0.7, 'confirmed')",
         [job],
     )
 

@@ -17,7 +17,7 @@ TOKENS = ("The", " capital", " of", " \x1b[31mFrance", " is")
 
 
 def feature(node: int, layer: int, index: int, position: int, effect: float, measured: float | None) -> NodeView:
-    verdict = Verdict.UNKNOWN if measured is None else Verdict.AGREES if effect * measured > 0 else Verdict.DISAGREES
+    verdict = Verdict.UNTESTED if measured is None else Verdict.CONFIRMED if effect * measured > 0 else Verdict.CONTRADICTED
     return NodeView(
         node, "feature", layer, position, index, 2.5, 0.2, effect, measured, verdict, promoted=(" Paris", " \u202eLyon")
     )

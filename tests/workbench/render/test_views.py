@@ -37,13 +37,13 @@ EVALUATION: dict[str, Any] = {
 }
 VALIDATION: dict[str, Any] = {
     "nodes": [
-        {"node": "L4/91@3", "share": 0.12, "predicted_effect": 0.84, "measured_effect": 0.79, "verdict": "agrees"},
+        {"node": "L4/91@3", "share": 0.12, "predicted_effect": 0.84, "measured_effect": 0.79, "verdict": "confirmed"},
         {
             "node": "L12/345@-1",
             "share": -0.3,
             "predicted_effect": -1.31,
             "measured_effect": 0.02,
-            "verdict": "disagrees",
+            "verdict": "contradicted",
         },
     ],
     "pearson_predicted": 0.42,
@@ -66,7 +66,7 @@ FEATURE: dict[str, Any] = {
     "examples": [{"activation": 12.5, "before": "the capital of", "token": " France", "after": " is\nParis"}],
 }
 GRAPH = GraphRecord(
-    7, f"The capital {HOSTILE} of France is", "neurons", [], "ray", 1e-7, 0.61, 0.83, {}, 120, 900, None
+    7, f"The capital {HOSTILE} of France is", [5, 6], "neurons", [], "ray", 1e-7, 0.61, 0.83, {}, 120, 900, None
 )
 
 VIEWS: dict[str, RenderableType] = {

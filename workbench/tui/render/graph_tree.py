@@ -16,7 +16,7 @@ from workbench.tui.render.bars import percent, signed, signed_bar
 from workbench.tui.render.graph_view import EdgeView, GraphView, NodeView, Verdict
 from workbench.tui.render.tokens import fit, show_text, show_token
 
-VERDICT_GLYPH = {Verdict.AGREES: "✓", Verdict.PARTLY: "~", Verdict.DISAGREES: "✗", Verdict.UNKNOWN: " "}
+VERDICT_GLYPH = {Verdict.CONFIRMED: "✓", Verdict.WEAK: "~", Verdict.CONTRADICTED: "✗", Verdict.UNTESTED: " "}
 _BAR_CELLS = 5
 _VISIBLE_SHARE = 5e-4
 

@@ -14,10 +14,10 @@ from store.graphs import EdgeRecord, EffectRecord, FeatureWords, GraphRecord, No
 class Verdict(StrEnum):
     """How a measured effect compares with the predicted one."""
 
-    AGREES = "agrees"
-    PARTLY = "partly"
-    DISAGREES = "disagrees"
-    UNKNOWN = ""
+    CONFIRMED = "confirmed"
+    WEAK = "weak"
+    CONTRADICTED = "contradicted"
+    UNTESTED = "untested"
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class NodeView:
     """What the target would lose if this feature were removed, first order, in nats."""
     measured_effect: float | None = None
     """The same, measured in the real model."""
-    verdict: Verdict = Verdict.UNKNOWN
+    verdict: Verdict = Verdict.UNTESTED
     text: str = ""
     """The token's or logit's text."""
     label: str = ""
@@ -153,7 +153,7 @@ def _node_view(
         share=node.share,
         predicted_effect=node.predicted_effect,
         measured_effect=effect.measured if effect else None,
-        verdict=Verdict(effect.verdict) if effect else Verdict.UNKNOWN,
+        verdict=Verdict(effect.verdict) if effect else Verdict.UNTESTED,
         text=tokens[node.position] if node.kind == "token" else texts.get(node.feature, ""),
         label=known.label if known else "",
         promoted=tuple(token for token, _ in known.promoted) if known else (),

@@ -1,0 +1,246 @@
+"""Validate: every kept feature of a graph ablated, and swapped from a corrupt prompt, in the real model (METHOD §5)."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from tasks.params import Params as _Params
+from tasks.params import option
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from store.graphs import GraphRecord
+    from store.project import Project
+    from tasks.circuits.nodes import ActiveFeatures
+    from tasks.circuits.validation import Bench, CircuitValues
+    from tasks.context import Context
+
+
+class Params(_Params):
+    """The options of `workbench validate`."""
+
+    graph: int = option(..., "The graph's id, as `workbench graph list` prints it.", argument=True)
+    from_: str | None = option(None, "A corrupt prompt of equal token length, to swap features from.")
+    controls: bool = option(True, "Ablate as many random active features, matched in layer, position and size.")
+    batch: int = option(32, "Edited copies of the prompt run at once.", unit="prompts", ge=1)
+    seed: int = option(0, "Draws the controls.", ge=0)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Some features with what was predicted and what happened."""
+
+    features: ActiveFeatures
+    share: Tensor
+    predicted: Tensor
+    effect: Tensor
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+
+@dataclass(frozen=True)
+class Result:
+    """All measurements of one validation."""
+
+    graph: int
+    kept: Measured
+    swapped: Measured | None
+    controls: Measured
+    circuit: CircuitValues
+    floor: float
+    baseline: float
+    metric: str
+    removal: str
+    """What the circuit's complement was set to."""
+
+    def save(self, project: Project, job_id: int) -> dict[str, Any]:
+        """The rows of table `effect`, and the document."""
+        rows = []
+        for kind, measured in (("ablation", self.kept), ("swap", self.swapped), ("control", self.controls)):
+            rows.extend(_effect_rows(kind, measured, self.floor) if measured is not None else [])
+        project.db.conn.executemany(
+            "INSERT INTO effect (job_id, graph_id, kind, layer, position, feature, predicted, measured, verdict)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [(job_id, self.graph, *row) for row in rows],
+        )
+        return self.document()
+
+    def document(self) -> dict[str, Any]:
+        """What `validate --json` prints; every effect is baseline - edited, in nats of `metric`."""
+        predicted = _agreement(self.kept.predicted, self.kept)
+        share = _agreement(self.kept.share, self.kept)
+        document: dict[str, Any] = {
+            "graph": self.graph,
+            "metric": self.metric,
+            "baseline": self.baseline,
+            "nodes": _node_documents(self.kept, self.swapped, self.floor),
+            "pearson_predicted": predicted["pearson"],
+            "spearman_predicted": predicted["spearman"],
+            "slope_predicted": predicted["slope"],
+            "sign_agreement_predicted": predicted["sign_agreement"],
+            "pearson_influence": share["pearson"],
+            "spearman_influence": share["spearman"],
+            "layers": _by_layer(self.kept),
+            "swaps": None if self.swapped is None else _agreement(self.swapped.predicted, self.swapped),
+            "controls": _agreement(self.controls.predicted, self.controls)
+            | {"mean_absolute_effect": _mean_size(self.controls), "of_kept_features": _mean_size(self.kept)},
+            "noise_floor": self.floor,
+            "faithfulness": self.circuit.faithfulness,
+            "completeness": self.circuit.completeness,
+            "circuit": asdict(self.circuit) | {"removal": self.removal, "features": len(self.kept)},
+        }
+        return document | {"verdicts": _verdict_counts(document["nodes"])}
+
+
+def run(params: Params, context: Context) -> Result:
+    """Ablate, swap and control; then remove the circuit's complement."""
+    import torch
+
+    from store import graphs
+    from tasks.circuits.agreement import noise_floor
+    from tasks.circuits.graph_file import active_features
+    from tasks.circuits.validation import circuit_values, matched_controls, rows_of
+
+    record = graphs.find(context.project.db, params.graph)
+    path = context.project.files.verify(graphs.arrays(context.project, params.graph))
+    bench = _bench(params, context, record)
+    removed = None if params.from_ is None else _corrupt_features(context, bench, params.from_, record)
+    active, share, predicted = active_features(path, context.model.device)
+    nodes = graphs.nodes(context.project.db, params.graph)
+    kept = rows_of(active, [(n.layer, n.position, n.feature) for n in nodes if n.kind == "feature"])
+    control_rows = torch.empty(0, dtype=torch.long)
+    if params.controls:
+        control_rows = matched_controls(active, kept, torch.Generator().manual_seed(params.seed))
+    kept_rows = kept.nonzero().squeeze(1)
+    n_runs = len(kept_rows) * (1 if removed is None else 2) + len(control_rows)
+    with context.stage("measure effects", n_runs, "edits") as stage:
+
+        def ablated(rows: Tensor) -> Measured:
+            features = active.take(rows)
+            effect = bench.effects_of_setting(features, torch.zeros_like(features.activation), stage)
+            return Measured(features, share[rows], predicted[rows], effect)
+
+        measured, controls = ablated(kept_rows), ablated(control_rows)
+        swapped = None
+        if removed is not None:
+            features = active.take(kept_rows)
+            there = _values_at(removed, features)
+            effect = bench.effects_of_setting(features, there, stage)
+            expected = predicted[kept_rows] * (1 - there / features.activation)
+            swapped = Measured(features, share[kept_rows], expected, effect)
+    return Result(
+        graph=params.graph,
+        kept=measured,
+        swapped=swapped,
+        controls=controls,
+        circuit=circuit_values(bench, active, kept, removed, _first_position(record)),
+        floor=noise_floor(controls.effect.cpu().double().numpy()),
+        baseline=bench.baseline(),
+        metric=_metric_name(record),
+        removal="the corrupt prompt's values" if removed is not None else "zero",
+    )
+
+
+def _bench(params: Params, context: Context, record: GraphRecord) -> Bench:
+    from tasks.circuits.targets import LogitTarget
+    from tasks.circuits.validation import Bench
+    from tasks.dictionaries.loading import load_dictionary_set
+
+    decisive = record.targets[0]
+    target = LogitTarget(decisive["id"], decisive["position"], decisive["probability"], decisive["rival_id"])
+    dictionaries = load_dictionary_set(context.project, record.dictionary, context.model)
+    return Bench(
+        context.model,
+        tuple(record.token_ids),
+        dictionaries.only(record.summary["dictionary_layers"]),
+        target,
+        params.batch,
+    )
+
+
+def _corrupt_features(context: Context, bench: Bench, prompt: str, record: GraphRecord) -> dict[int, Tensor]:
+    """The features of the corrupt prompt by layer; `BadInput` with both lengths if they differ."""
+    from tasks.circuits.frozen import freeze
+    from tasks.circuits.request import activations, refuse_unequal
+
+    tokens = context.model.tokenize(prompt, chat=bool(record.summary["chat"]))
+    refuse_unequal(bench.tokens, tokens)
+    return activations(bench.dictionaries, freeze(context.model, tokens))
+
+
+def _values_at(values: dict[int, Tensor], features: ActiveFeatures) -> Tensor:
+    places = zip(features.layer.tolist(), features.position.tolist(), features.index.tolist(), strict=True)
+    return features.activation.new_tensor([float(values[layer][at, index]) for layer, at, index in places])
+
+
+def _first_position(record: GraphRecord) -> int:
+    return 0 if record.summary["first_position"] else 1
+
+
+def _metric_name(record: GraphRecord) -> str:
+    decisive = record.targets[0]
+    rival = "the mean logit" if decisive["rival"] is None else f"logit({decisive['rival']!r})"
+    return f"logit({decisive['token']!r}) - {rival}, nats"
+
+
+def _agreement(predicted: Tensor, measured: Measured) -> dict[str, Any]:
+    from tasks.circuits.agreement import agreement
+
+    return asdict(agreement(predicted.cpu().double().numpy(), measured.effect.cpu().double().numpy()))
+
+
+def _by_layer(measured: Measured) -> list[dict[str, Any]]:
+    """Agreement of prediction and share with the measurement, layer by layer."""
+    documents = []
+    for layer in measured.features.layer.unique().tolist():
+        rows = (measured.features.layer == layer).nonzero().squeeze(1)
+        here = Measured(
+            measured.features.take(rows), measured.share[rows], measured.predicted[rows], measured.effect[rows]
+        )
+        documents.append(
+            {"layer": layer, "predicted": _agreement(here.predicted, here), "share": _agreement(here.share, here)}
+        )
+    return documents
+
+
+def _mean_size(measured: Measured) -> float | None:
+    return float(measured.effect.abs().mean()) if len(measured) else None
+
+
+def _effect_rows(kind: str, measured: Measured, floor: float) -> list[tuple[Any, ...]]:
+    from tasks.circuits.agreement import verdict
+
+    columns = (measured.features.layer, measured.features.position, measured.features.index)
+    numbers = zip(*(c.tolist() for c in (*columns, measured.predicted, measured.effect)), strict=True)
+    return [
+        (kind, layer, position, index, predicted, effect, str(verdict(predicted, effect, floor)))
+        for layer, position, index, predicted, effect in numbers
+    ]
+
+
+def _node_documents(kept: Measured, swapped: Measured | None, floor: float) -> list[dict[str, Any]]:
+    swaps = None if swapped is None else list(zip(swapped.predicted.tolist(), swapped.effect.tolist(), strict=True))
+    documents = []
+    for row, (_, layer, position, index, predicted, effect, verdict) in enumerate(
+        _effect_rows("ablation", kept, floor)
+    ):
+        documents.append(
+            {
+                "node": f"L{layer}/{index}@{position}",
+                "activation": float(kept.features.activation[row]),
+                "share": float(kept.share[row]),
+                "predicted_effect": predicted,
+                "measured_effect": effect,
+                "verdict": verdict,
+                "swap": None if swaps is None else dict(zip(("predicted", "measured"), swaps[row], strict=True)),
+            }
+        )
+    return documents
+
+
+def _verdict_counts(nodes: list[dict[str, Any]]) -> dict[str, int]:
+    verdicts = [node["verdict"] for node in nodes]
+    return {name: verdicts.count(name) for name in ("confirmed", "weak", "contradicted")}
