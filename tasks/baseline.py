@@ -1,0 +1,275 @@
+"""Baseline: does the model do the behaviour at all? p, rank and logit difference of the decisive token.
+
+A pair passes if the decisive token is the most probable one after the clean prompt, or if the logit difference is at
+least a nat for the right token in both prompts. A behaviour that fewer than half of its pairs pass is marked as one
+that the model lacks: a circuit for it would explain nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from store.errors import BadInput
+from tasks.behaviours import OWN_DIRECTORY, Behaviour, CheckedPair, Pair, check_pair, choose_behaviours
+from tasks.params import Params as _Params
+from tasks.params import option
+
+if TYPE_CHECKING:
+    from store.project import Project
+    from tasks.context import Context
+
+LEAST_LOGIT_DIFFERENCE = 1.0
+"""Nats by which the right token must beat the other one, where it is not the most probable of all."""
+LEAST_ACCURACY = 0.5
+"""Share of its pairs that must pass for the model to have a behaviour."""
+AD_HOC = "prompt"
+"""The name under which a prompt of the person's own is kept."""
+_PROMPTS_AT_ONCE = 16
+_Key = tuple[tuple[str, int], str]
+
+
+class Params(_Params):
+    """The options of `workbench baseline`."""
+
+    behaviours: tuple[str, ...] = option((), "Behaviours to run; all of them if left out.", argument=True)
+    directory: str = option("", "A directory of your own behaviours (*.toml) in place of the workbench's.")
+    prompt: str = option("", "One prompt of your own in place of behaviours; needs --decisive.")
+    corrupt: str = option("", "Its corrupt twin; needs --rival.")
+    decisive: str = option("", "The token that the prompt should give, with its leading space.")
+    rival: str = option("", "The token to compare it with: what the corrupt prompt should give.")
+    max_new_tokens: int = option(8, "Length of the continuations.", unit="tokens", ge=0, le=1024)
+    temperature: float = option(0.0, "0 is greedy.", ge=0.0)
+    top: int = option(10, "Most probable tokens listed.", unit="tokens", ge=1, le=1000)
+    seed: int = option(0, "For sampling.", ge=0)
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What the model does after one prompt of a pair."""
+
+    variant: Literal["clean", "corrupt"]
+    prompt: str
+    tokens: list[int]
+    p_decisive: float
+    rank_decisive: int
+    """0 is the most probable token."""
+    logit_difference: float | None
+    """decisive - rival, nats; None without a rival."""
+    top: list[tuple[str, float]]
+    """Most probable tokens with their probabilities."""
+    continuation: str
+    passed: bool
+    """Clean: decisive is top-1 or ahead by a nat. Corrupt: the rival is ahead by a nat."""
+
+
+@dataclass(frozen=True)
+class MeasuredPair:
+    """A pair with its measurements."""
+
+    pair: Pair
+    checked: CheckedPair
+    clean: Measurement
+    corrupt: Measurement | None
+
+    @property
+    def passed(self) -> bool:
+        """Top-1 after the clean prompt, or ahead by a nat in the right direction after both."""
+        return self.clean.rank_decisive == 0 or (self.clean.passed and (self.corrupt is None or self.corrupt.passed))
+
+    def document(self) -> dict[str, Any]:
+        """As JSON."""
+        return {
+            **{key: value for key, value in asdict(self.pair).items() if key not in ("clean", "corrupt")},
+            "passed": self.passed,
+            "equal_length": self.checked.equal_length,
+            "clean": asdict(self.clean),
+            "corrupt": None if self.corrupt is None else asdict(self.corrupt),
+        }
+
+
+@dataclass(frozen=True)
+class Result:
+    """Every behaviour's pairs, measured."""
+
+    params: Params
+    behaviours: list[tuple[Behaviour, list[MeasuredPair]]]
+
+    def save(self, project: Project, job_id: int) -> dict[str, Any]:
+        """The rows of tables `prompt` and `baseline`."""
+        for behaviour, pairs in self.behaviours:
+            for number, measured in enumerate(pairs):
+                prompt_id = _record_prompt(project, behaviour.name, number, measured.pair)
+                for measurement in filter(None, (measured.clean, measured.corrupt)):
+                    _record_measurement(project, job_id, prompt_id, measurement, self.params.seed)
+        return {
+            "behaviours": [_behaviour_document(behaviour, pairs) for behaviour, pairs in self.behaviours],
+            "seed": self.params.seed,
+            "temperature": self.params.temperature,
+        }
+
+
+def run(params: Params, context: Context) -> Result:
+    """Check every pair against the tokenizer, then run the prompts, those of equal length together."""
+    chosen = _ad_hoc(params) if params.prompt or params.decisive else _from_files(params)
+    model = context.model
+    checked = {(b.name, i): check_pair(model, pair) for b in chosen for i, pair in enumerate(b.pairs)}
+    measured: dict[_Key, Measurement] = {}
+    jobs = [
+        job for b in chosen for i, pair in enumerate(b.pairs) for job in _jobs((b.name, i), pair, checked[b.name, i])
+    ]
+    with context.stage("prompts", len(jobs), "prompts") as stage:
+        for batch in _equal_lengths(jobs):
+            for job, measurement in zip(batch, _measure(batch, params, context), strict=True):
+                measured[job.pair_key, job.variant] = measurement
+            stage.advance(len(batch))
+
+    def result_of(key: tuple[str, int], pair: Pair) -> MeasuredPair:
+        return MeasuredPair(pair, checked[key], measured[key, "clean"], measured.get((key, "corrupt")))
+
+    return Result(params, [(b, [result_of((b.name, i), pair) for i, pair in enumerate(b.pairs)]) for b in chosen])
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One prompt to run."""
+
+    pair_key: tuple[str, int]
+    """Behaviour and number of the pair."""
+    variant: Literal["clean", "corrupt"]
+    text: str
+    tokens: list[int]
+    pair: CheckedPair
+
+
+def _ad_hoc(params: Params) -> list[Behaviour]:
+    if not (params.prompt and params.decisive):
+        raise BadInput("--prompt and --decisive go together", "give both, or name behaviours")
+    if params.behaviours:
+        raise BadInput("behaviours and --prompt exclude each other", "give one of them")
+    if params.corrupt and not params.rival:
+        raise BadInput("--corrupt needs --rival", "name the token that the corrupt prompt should give")
+    pair = Pair(params.prompt, params.decisive, params.corrupt or None, params.rival or None)
+    return [Behaviour(AD_HOC, "A prompt of your own", "", "", (pair,))]
+
+
+def _from_files(params: Params) -> list[Behaviour]:
+    return choose_behaviours(list(params.behaviours), Path(params.directory) if params.directory else OWN_DIRECTORY)
+
+
+def _jobs(key: tuple[str, int], pair: Pair, checked: CheckedPair) -> list[_Job]:
+    jobs = [_Job(key, "clean", pair.clean, list(checked.clean), checked)]
+    if pair.corrupt is not None and checked.corrupt is not None:
+        jobs.append(_Job(key, "corrupt", pair.corrupt, list(checked.corrupt), checked))
+    return jobs
+
+
+def _equal_lengths(jobs: list[_Job]) -> list[list[_Job]]:
+    """Batches of prompts with as many tokens each: without padding, neighbours do not change a prompt's numbers."""
+    by_length: dict[int, list[_Job]] = defaultdict(list)
+    for job in jobs:
+        by_length[len(job.tokens)].append(job)
+    return [
+        same[start : start + _PROMPTS_AT_ONCE]
+        for _, same in sorted(by_length.items())
+        for start in range(0, len(same), _PROMPTS_AT_ONCE)
+    ]
+
+
+def _measure(batch: list[_Job], params: Params, context: Context) -> list[Measurement]:
+    import torch
+
+    from tasks.circuits.outcome import next_token
+    from tasks.dictionaries.splice import spliced_logits
+    from tasks.model.decoding import continuations
+
+    model = context.model
+    prompts = [job.tokens for job in batch]
+    with torch.no_grad():
+        logits = spliced_logits(model, torch.tensor(prompts, device=model.device), [])[:, -1]
+    texts = continuations(model, prompts, params.max_new_tokens, params.temperature, params.seed)
+    measurements = []
+    for job, row, text in zip(batch, logits, texts, strict=True):
+        rival = job.pair.rival
+        seen = next_token(
+            model, row, job.pair.decisive, job.pair.decisive if rival is None else rival, min(params.top, len(row))
+        )
+        difference = None if rival is None else seen.logit_difference
+        measurements.append(
+            Measurement(
+                variant=job.variant,
+                prompt=job.text,
+                tokens=job.tokens,
+                p_decisive=seen.probability,
+                rank_decisive=seen.rank,
+                logit_difference=difference,
+                top=seen.top,
+                continuation=text,
+                passed=_passes(job.variant, seen.rank, difference),
+            )
+        )
+    return measurements
+
+
+def _passes(variant: str, rank: int, logit_difference: float | None) -> bool:
+    if variant == "clean":
+        return rank == 0 or (logit_difference is not None and logit_difference >= LEAST_LOGIT_DIFFERENCE)
+    return logit_difference is not None and logit_difference <= -LEAST_LOGIT_DIFFERENCE
+
+
+def _behaviour_document(behaviour: Behaviour, pairs: list[MeasuredPair]) -> dict[str, Any]:
+    accuracy = sum(pair.passed for pair in pairs) / len(pairs)
+    return {
+        "name": behaviour.name,
+        "title": behaviour.title,
+        "paper_section": behaviour.paper_section,
+        "claimed_circuit": behaviour.claimed_circuit,
+        "accuracy": accuracy,
+        "lacking": accuracy < LEAST_ACCURACY,
+        "pairs": [pair.document() for pair in pairs],
+    }
+
+
+def _record_prompt(project: Project, behaviour: str, number: int, pair: Pair) -> int:
+    """The id of the pair's row. The same name with other content is another prompt: it takes the next free number."""
+    row = [behaviour, pair.clean, pair.corrupt, pair.decisive, pair.rival, pair.concept]
+    known = project.db.execute(
+        "SELECT id FROM prompt WHERE behaviour = ? AND clean = ? AND corrupt IS ? AND decisive = ? AND rival IS ?"
+        " AND concept IS ?",
+        row,
+    ).fetchone()
+    if known:
+        return int(known[0])
+    taken = {
+        name for (name,) in project.db.execute("SELECT name FROM prompt WHERE behaviour = ?", [behaviour]).fetchall()
+    }
+    while f"{behaviour}/{number}" in taken:
+        number += 1
+    cursor = project.db.execute(
+        "INSERT INTO prompt (behaviour, clean, corrupt, decisive, rival, concept, name) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        [*row, f"{behaviour}/{number}"],
+    )
+    return int(cursor.lastrowid or 0)
+
+
+def _record_measurement(project: Project, job_id: int, prompt_id: int, measured: Measurement, seed: int) -> None:
+    project.db.execute(
+        "INSERT INTO baseline (job_id, prompt_id, variant, tokens, p_decisive, rank_decisive, logit_difference, top,"
+        " continuation, passed, seed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [
+            job_id,
+            prompt_id,
+            measured.variant,
+            json.dumps(measured.tokens),
+            measured.p_decisive,
+            measured.rank_decisive,
+            measured.logit_difference,
+            json.dumps(measured.top),
+            measured.continuation,
+            int(measured.passed),
+            seed,
+        ],
+    )
