@@ -88,7 +88,7 @@ def document(ran: Ran) -> dict[str, object]:
         ("graph", "list"),
         ("graph", "show", "1"),
         ("features", "search", "alphabet"),
-        ("features", "show", "L1/7"),
+        ("features", "show", "L1/7", "--no-examples"),
     ],
 )
 def test_given_a_project_when_a_reading_command_runs_then_stdout_is_data_as_text_and_as_json(

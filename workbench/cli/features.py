@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -48,16 +48,25 @@ def show(
     ctx: typer.Context,
     feature: Annotated[str, typer.Argument(help="The feature, as L12/345.", metavar="FEATURE")],
     dictionary: DictionaryOption = None,
+    examples: Annotated[
+        bool, typer.Option("--examples/--no-examples", help="Read the contexts again; this loads the model.")
+    ] = True,
     json: JsonOption = False,
 ) -> None:
     """One feature: density, activations, promoted and suppressed tokens, its strongest examples."""
     from store import features
     from workbench.tui.render.features import feature_card
 
+    contexts: list[Any] = []
     with open_project(ctx) as project:
         record = features.find(project.db, feature, dictionary)
-    card = asdict(record) | {"feature": record.name}
-    card["examples"] = [example._asdict() for example in record.examples]
+        if examples:
+            from tasks.interpret import feature_card as read_card
+            from tasks.model.sources import load_project_model
+
+            contexts = [asdict(context) for context in read_card(project, load_project_model(project), feature,
+                                                                  dictionary).contexts]  # fmt: skip
+    card = asdict(record) | {"feature": record.name, "examples": contexts}
     if json:
         emit_json(card)
     else:

@@ -12,11 +12,14 @@ if TYPE_CHECKING:
 
 def task_view(kind: str, document: dict[str, Any], project: Project, width: int) -> RenderableType:
     """The view of one task's document on `width` columns; tasks without one of their own get every value listed."""
+    from workbench.tui.render.baseline import baseline_view
     from workbench.tui.render.document import document_view
     from workbench.tui.render.evaluation import evaluation_view
     from workbench.tui.render.training import training_view
     from workbench.tui.render.validation import validation_view
 
+    if kind == "baseline":
+        return baseline_view(document)
     if kind == "trace":
         return _trace_view(document, project, width)
     if kind == "train":

@@ -17,10 +17,22 @@ TOKENS = ("The", " capital", " of", " \x1b[31mFrance", " is")
 
 
 def feature(node: int, layer: int, index: int, position: int, effect: float, measured: float | None) -> NodeView:
-    verdict = Verdict.UNTESTED if measured is None else Verdict.CONFIRMED if effect * measured > 0 else Verdict.CONTRADICTED
+    verdict = _verdict(effect, measured)
     return NodeView(
         node, "feature", layer, position, index, 2.5, 0.2, effect, measured, verdict, promoted=(" Paris", " \u202eLyon")
     )
+
+
+def _verdict(effect: float, measured: float | None) -> Verdict:
+    if measured is None:
+        return Verdict.UNTESTED
+    return Verdict.CONFIRMED if effect * measured > 0 else Verdict.CONTRADICTED
+
+
+def test_given_the_verdicts_of_a_validation_when_compared_then_the_view_knows_the_same_ones() -> None:
+    from tasks.circuits import agreement
+
+    assert [verdict.value for verdict in Verdict] == [verdict.value for verdict in agreement.Verdict]
 
 
 def hand_made(measured: bool = True) -> GraphView:

@@ -14,6 +14,7 @@ from store.jobs import Job, JobEvent
 from tasks.machine import Finding
 from tests.workbench.render.golden import assert_golden, printed
 from workbench.tui.render import bars, evaluation, validation
+from workbench.tui.render.baseline import baseline_view
 from workbench.tui.render.document import document_view
 from workbench.tui.render.evaluation import evaluation_view
 from workbench.tui.render.features import feature_card, feature_table, sparkline
@@ -50,9 +51,36 @@ VALIDATION: dict[str, Any] = {
     "spearman_predicted": 0.4,
     "pearson_influence": 0.1,
     "spearman_influence": None,
-    "controls": {"n": 10, "mean_measured": 0.01},
-    "faithfulness": {"circuit": 0.7},
+    "metric": f"logit({HOSTILE!r}) - the mean logit, nats",
+    "baseline": 14.2,
+    "verdicts": {"confirmed": 1, "weak": 0, "contradicted": 1},
+    "swaps": {"n": 2, "pearson": None, "slope": 0.9},
+    "controls": {"n": 10, "pearson": 0.5, "mean_absolute_effect": 0.01, "of_kept_features": 0.4},
+    "noise_floor": 0.002,
+    "faithfulness": 0.7,
+    "completeness": None,
+    "circuit": {"whole": 14.2, "circuit": 10.1, "features": 2},
 }
+BASELINE: dict[str, Any] = {
+    "behaviours": [
+        {
+            "name": "capitals",
+            "title": "Capitals of countries",
+            "accuracy": 0.5,
+            "lacking": True,
+            "pairs": [
+                {
+                    "decisive": " Paris",
+                    "passed": passed,
+                    "clean": {"prompt": HOSTILE + "The capital of France is" * 4, "p_decisive": 0.61,
+                              "rank_decisive": 0, "logit_difference": 3.5},
+                    "corrupt": corrupt,
+                }
+                for passed, corrupt in ((True, {"logit_difference": -2.25}), (False, None))
+            ],
+        }
+    ],
+}  # fmt: skip
 FEATURE: dict[str, Any] = {
     "dictionary": "demo",
     "feature": "L4/91",
@@ -63,7 +91,9 @@ FEATURE: dict[str, Any] = {
     "histogram": [100, 50, 10, 0, 1],
     "promoted": [[" Paris", 2.5], ["\u202e", 1.0]],
     "suppressed": [[" the", -1.5]],
-    "examples": [{"activation": 12.5, "before": "the capital of", "token": " France", "after": " is\nParis"}],
+    "examples": [
+        {"activation": 12.5, "before": ["the", " capital", " of"], "token": " France", "after": [" is", "\n", "Paris"]}
+    ],
 }
 GRAPH = GraphRecord(
     7, f"The capital {HOSTILE} of France is", [5, 6], "neurons", [], "ray", 1e-7, 0.61, 0.83, {}, 120, 900, None
@@ -71,6 +101,7 @@ GRAPH = GraphRecord(
 
 VIEWS: dict[str, RenderableType] = {
     "evaluation": evaluation_view(EVALUATION),
+    "baseline": baseline_view(BASELINE),
     "validation": validation_view(VALIDATION),
     "features": feature_table([FEATURE, FEATURE | {"label": HOSTILE}]),
     "feature_card": feature_card(FEATURE),

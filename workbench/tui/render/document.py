@@ -28,16 +28,17 @@ def document_view(document: Mapping[str, Any]) -> Group:
     return Group(*parts)
 
 
-def records_table(records: Sequence[Mapping[str, Any]], keys: Sequence[str] | None = None) -> RenderableType:
-    """One line a record; a column is a number's column where its first value is a number."""
-    names = list(keys or dict.fromkeys(key for record in records for key in record))
+def records_table(records: Sequence[Mapping[str, Any]], columns: Mapping[str, str] | None = None) -> RenderableType:
+    """One line a record; `columns` maps keys to headings (all keys without it); numbers stand to the right."""
+    if columns is None:
+        columns = {key: heading(key) for record in records for key in record}
     table = plain_table()
-    for name in names:
+    for name, words in columns.items():
         first = next((record[name] for record in records if record.get(name) is not None), None)
         numeric = isinstance(first, int | float) and not isinstance(first, bool)
-        table.add_column(Text(heading(name)), justify="right" if numeric else "left", overflow="fold", no_wrap=numeric)
+        table.add_column(Text(words), justify="right" if numeric else "left", overflow="fold", no_wrap=numeric)
     for record in records:
-        table.add_row(*(Text(value_text(name, record.get(name))) for name in names))
+        table.add_row(*(Text(value_text(name, record.get(name))) for name in columns))
     return table
 
 

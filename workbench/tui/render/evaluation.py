@@ -13,7 +13,14 @@ from workbench.tui.render.document import records_table
 from workbench.tui.render.facts import facts
 from workbench.tui.render.tokens import show_text
 
-_KEYS = ("layer", "fvu", "l0", "dead_share", "ce_recovered", "kl_recovered")
+_COLUMNS = {
+    "layer": "layer",
+    "fvu": "FVU",
+    "l0": "L0",
+    "dead_share": "dead",
+    "ce_recovered": "CE recovered",
+    "kl_recovered": "KL recovered",
+}
 GOOD_RECOVERY = 0.9
 """Below this share of CE recovered, a view says that the replacement is not faithful."""
 
@@ -24,7 +31,7 @@ def evaluation_view(document: Mapping[str, Any]) -> Group:
     joint = document["joint"]
     return Group(
         facts({"dictionary": document["dictionary"], "held-out tokens": document.get("tokens")}),
-        records_table(layers, _KEYS),
+        records_table(layers, _COLUMNS),
         Text(""),
         Text(f"all {len(layers)} layers at once  {_recovery('CE', joint)}  {_recovery('KL', joint)}"),
         Text(show_text(verdict(joint["ce_recovered"])), style="bold"),

@@ -52,9 +52,9 @@ def feature_card(feature: Mapping[str, Any]) -> Group:
 def example_line(example: Mapping[str, Any]) -> Text:
     """`12.3  …before ▐token▌ after…`: the activating token stands out by brackets, not by colour alone."""
     line = Text(f"{number(example['activation'], 2):>8}  ")
-    line.append(show_text(str(example["before"])))
-    line.append(f"⟦{show_token(str(example['token']))}⟧", style="bold reverse")
-    line.append(show_text(str(example["after"])))
+    line.append(show_text("".join(example["before"])))
+    line.append(f"⟦{show_token(example['token'])}⟧", style="bold reverse")
+    line.append(show_text("".join(example["after"])))
     line.no_wrap, line.overflow = True, "ellipsis"
     return line
 

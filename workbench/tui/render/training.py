@@ -12,7 +12,17 @@ from workbench.tui.render.bars import duration
 from workbench.tui.render.document import records_table
 from workbench.tui.render.facts import facts
 
-_KEYS = ("layer", "n_features", "bottleneck", "l0", "fvu", "fvu_output", "dead_share", "tokens", "wall_seconds")
+_COLUMNS = {
+    "layer": "layer",
+    "n_features": "features",
+    "bottleneck": "k",
+    "l0": "L0",
+    "fvu": "FVU h",
+    "fvu_output": "FVU out",
+    "dead_share": "dead",
+    "tokens": "tokens",
+    "wall_seconds": "took",
+}
 
 
 def training_view(document: Mapping[str, Any]) -> Group:
@@ -24,4 +34,4 @@ def training_view(document: Mapping[str, Any]) -> Group:
             "took": duration(document["seconds"]) if "seconds" in document else None,
         }
     )
-    return Group(about, Text(""), records_table(document["layers"], _KEYS))
+    return Group(about, Text(""), records_table(document["layers"], _COLUMNS))

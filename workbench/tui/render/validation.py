@@ -9,7 +9,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from workbench.tui.render.bars import number, percent, signed
+from workbench.tui.render.bars import number, signed
 from workbench.tui.render.document import value_text
 from workbench.tui.render.facts import facts, plain_table
 from workbench.tui.render.tokens import show_text
@@ -19,34 +19,45 @@ GOOD_CORRELATION = 0.9
 
 
 def validation_view(document: Mapping[str, Any], rows: int = 25) -> Group:
-    """Correlations of predicted effect and of influence with the measured effect, then the `rows` largest effects."""
+    """Agreement of predicted effect and of share with the measured effect (nats), then the `rows` largest effects."""
     nodes: Sequence[Mapping[str, Any]] = document["nodes"]
     largest = sorted(nodes, key=lambda node: -abs(node["measured_effect"] or 0.0))
-    summary = facts(
-        {
-            "features tested": len(nodes),
-            "predicted effect": _correlations(document, "predicted"),
-            "influence (share)": _correlations(document, "influence"),
-            "random controls": value_text("", document.get("controls")),
-            "circuit faithfulness": value_text("", document.get("faithfulness")),
-        }
-    )
     hidden = len(nodes) - min(rows, len(nodes))
     return Group(
-        summary,
-        Text(verdict(document.get("pearson_predicted")), style="bold"),
+        summary(document),
+        Text(verdict(document["pearson_predicted"]), style="bold"),
         Text(""),
         node_table(largest[:rows]),
         Text(f"… {hidden} smaller" if hidden else "", style="dim"),
     )
 
 
+def summary(document: Mapping[str, Any]) -> Table:
+    """The validation in ten lines."""
+    controls, circuit = document["controls"], document["circuit"]
+    swaps = document["swaps"]
+    return facts(
+        {
+            "metric": f"{show_text(document['metric'])}; unedited {number(document['baseline'])}",
+            "features ablated": f"{len(document['nodes'])}: {value_text('', document['verdicts'])}",
+            "predicted effect": _correlations(document, "predicted"),
+            "share": _correlations(document, "influence"),
+            "swapped in": None if swaps is None else f"Pearson {number(swaps['pearson'])} of {swaps['n']} features",
+            "mean |effect|": f"{number(controls['of_kept_features'], 4)} of a kept feature, "
+            f"{number(controls['mean_absolute_effect'], 4)} of a matched random one ({controls['n']}), nats",
+            "faithfulness": f"{number(document['faithfulness'])} with the circuit's {circuit['features']} features "
+            "alone (1 is the whole model)",
+            "completeness": f"{number(document['completeness'])} without them (0 is complete)",
+        }
+    )
+
+
 def node_table(nodes: Sequence[Mapping[str, Any]]) -> Table:
-    """One line a feature: share of the logit, predicted and measured effect (nats), verdict."""
+    """One line a feature: share, predicted and measured effect (nats), verdict."""
     table = plain_table("node", "share", "predicted", "measured", right=1)
     table.add_column(Text("verdict"))
     for node in nodes:
-        numbers = (percent(node["share"]), signed(node["predicted_effect"]), signed(node["measured_effect"]))
+        numbers = (signed(node[key]) for key in ("share", "predicted_effect", "measured_effect"))
         table.add_row(*map(Text, (show_text(str(node["node"])), *numbers, show_text(str(node["verdict"])))))
     return table
 
@@ -61,4 +72,5 @@ def verdict(pearson: float | None) -> str:
 
 
 def _correlations(document: Mapping[str, Any], name: str) -> str:
-    return f"Pearson {number(document.get(f'pearson_{name}'))}  Spearman {number(document.get(f'spearman_{name}'))}"
+    pearson, spearman = document[f"pearson_{name}"], document[f"spearman_{name}"]
+    return f"Pearson {number(pearson)}  Spearman {number(spearman)} with the measured effect"
