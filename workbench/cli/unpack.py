@@ -1,4 +1,4 @@
-"""`workbench unpack`: a pack as plain files."""
+"""`workbench unpack`: a pack as a project of its own."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 @app.command()
 def unpack(
     pack: Annotated[Path, typer.Argument(help="The pack.", metavar="FILE")],
-    directory: Annotated[Path, typer.Argument(help="Where it goes: empty, or not there.", metavar="DIR")],
+    directory: Annotated[Path, typer.Argument(help="Where the project goes: empty, or not there.", metavar="DIR")],
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
 ) -> None:
-    """Check a pack and open it into a directory."""
-    from store.packs import unpack as open_pack
+    """Check a pack and open it as a project in a new directory."""
+    from tasks.verify import open_pack
     from workbench.tui.render.document import document_view
 
-    hashes = open_pack(pack, directory)
-    document = {"pack": str(pack), "directory": str(directory), "files": len(hashes)}
+    project, hashes = open_pack(pack, directory)
+    project.close()
+    document = {"pack": str(pack), "project": str(directory), "files": len(hashes)}
     if json:
-        emit_json(document | {"hashes": hashes})
+        emit_json(document)
     else:
         emit_view(document_view(document))
