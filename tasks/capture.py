@@ -98,6 +98,7 @@ def run(params: Params, context: Context) -> Result:
     row_bytes = model.d_mlp * DTYPES[params.dtype].itemsize
     check_room(context.project.directory, params.tokens * len(layers) * row_bytes)
     text = CorpusText(model, params.corpus, params.context_length, params.tokens, params.validation_share, params.seed)
+    text.require(*SPLITS)
     content_hash = text.content_hash()
     writer = ShardWriter(context.project.files, DTYPES[params.dtype], max(1, SHARD_BYTES // row_bytes))
     documents: set[int] = set()

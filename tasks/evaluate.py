@@ -50,6 +50,7 @@ def run(params: Params, context: Context) -> Result:
     model = context.model
     dictionaries = _dictionaries(params, context)
     text = CorpusText(model, params.corpus, params.context_length, params.window, params.validation_share, params.seed)
+    text.require("validation")
     meters = _measure_rows(model, dictionaries, text, params.window, context)
     means = {layer: meter.mean() for layer, meter in meters.items()}
     with context.stage("running the replacement model", params.tokens, "tokens") as stage:

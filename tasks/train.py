@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tasks.dictionaries.training_run import TrainedLayer
 
 _RESERVED = "neurons"
+_STREAMING = ("tokens", "corpus", "context_length", "validation_share")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -145,7 +146,7 @@ def _refuse_taken(project: Project, name: str, layers: list[int]) -> None:
 
 def _activations(params: Params, context: Context) -> Activations:
     from tasks.dictionaries.activations import CapturedActivations, StreamedActivations
-    from tasks.dictionaries.corpus_text import CorpusText
+    from tasks.dictionaries.corpus_text import SPLITS, CorpusText
     from tasks.dictionaries.layer_choice import chosen_layers
 
     buffer_bytes = params.buffer_mb * 1_000_000
@@ -155,6 +156,7 @@ def _activations(params: Params, context: Context) -> Activations:
     text = CorpusText(
         context.model, params.corpus, params.context_length, params.tokens, params.validation_share, params.seed
     )
+    text.require(*SPLITS)
     layers = chosen_layers(context.model, params.layers)
     return StreamedActivations.open(context.model, text, layers, buffer_bytes, lambda _rows: context.check())
 
@@ -178,8 +180,9 @@ def _run_key(params: Params, project: Project) -> str:
     """Stands for all that decides the outcome: params, model, and the tokens of the capture."""
     sql = "SELECT corpus_hash FROM capture WHERE id = ?"
     captured = [row[0] for row in project.db.execute(sql, [params.capture]).fetchall()]
-    deciding = params.model_dump_json(exclude={"checkpoint_steps"})
-    return jobs.params_hash("train", json.dumps([json.loads(deciding), captured]), project.model.revision)
+    idle = {"checkpoint_steps", *(_STREAMING if params.capture else ())}
+    deciding = [params.model_dump(exclude=idle), captured]
+    return jobs.params_hash("train", json.dumps(deciding), project.model.revision)
 
 
 def _written(project: Project, params: Params, layer: TrainedLayer, run_key: str) -> SavedLayer:

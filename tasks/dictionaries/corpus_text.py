@@ -6,6 +6,7 @@ from typing import get_args
 
 import xxhash
 
+from store.errors import BadInput
 from tasks.corpora import Corpus, open_corpus
 from tasks.corpora.tokens import Split, TokenBatch, token_batches
 from tasks.model.hidden import n_kept
@@ -39,6 +40,16 @@ class CorpusText:
     def validation_windows(self, n_tokens: int) -> Iterator[TokenBatch]:
         """Windows of held-out documents, about `n_tokens` in all."""
         return self._windows("validation", n_tokens)
+
+    def require(self, *splits: Split) -> None:
+        """Refuse a corpus that has no document in one of these splits."""
+        for split in splits:
+            if next(self.windows(split), None) is None:
+                kind = {"train": "training", "validation": "held-out"}[split]
+                raise BadInput(
+                    f"the corpus {self.spec} gives no {kind} document",
+                    "give one with more documents, or another --validation-share or --seed",
+                )
 
     def n_rows(self, split: Split) -> int:
         """The rows of SAE data that a split gives: reads its text, runs nothing."""

@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from tasks.dictionaries.faithfulness import measure_recovery, replacement_past_first
+from tasks.dictionaries.faithfulness import Recovery, measure_recovery, replacement_past_first
 from tasks.dictionaries.protocol import Site
 from tasks.dictionaries.sae import SparseAutoencoder
 from tasks.dictionaries.splice import Splice, spliced_logits
 from tasks.model.language_model import LanguageModel
-from tests.tasks.model.test_hidden import batch
+from tests.tasks.model.test_hidden import Batch, batch
 
 
 def random_autoencoder(layer: int, width: int = 48) -> SparseAutoencoder:
@@ -54,11 +54,10 @@ def test_recovery_is_that_of_spliced_models_on_every_next_token_but_the_first(
         }
         assert found.n_tokens == 12
         assert found.ce_clean == pytest.approx(figures([])[0], abs=1e-5)
-        for kind, (ce, kl) in expected.items():
-            assert found.ce[kind] == pytest.approx(ce, abs=1e-4)
-            assert found.kl[kind] == pytest.approx(kl, abs=1e-4)
-        ce = {kind: each[0] for kind, each in expected.items()}
-        by_hand = (ce["zero"] - ce["replaced"]) / (ce["zero"] - figures([])[0])
+        for kind, figure in expected.items():
+            assert (found.ce[kind], found.kl[kind]) == pytest.approx(figure, abs=1e-4)
+        zero, replaced, clean = expected["zero"][0], expected["replaced"][0], figures([])[0]
+        by_hand = (zero - replaced) / (zero - clean)
         assert found.document()["ce_recovered"] == pytest.approx(by_hand, abs=1e-2)
 
 
@@ -77,9 +76,10 @@ def test_a_dictionary_that_loses_nothing_recovers_everything(tiny_model: Callabl
 
 def test_padding_is_not_counted(tiny_model: Callable[[str], LanguageModel]) -> None:
     sae = {1: random_autoencoder(1)}
-    measure = lambda windows: measure_recovery(  # noqa: E731
-        tiny_model("llama"), sae, {1: torch.zeros(48)}, windows, lambda _n: None
-    )[1]
+
+    def measure(windows: list[Batch]) -> Recovery:
+        return measure_recovery(tiny_model("llama"), sae, {1: torch.zeros(48)}, windows, lambda _n: None)[1]
+
     both, long = batch([9, 4]), batch([9, 4])
     rows = [
         type(both)(*(each[i : i + 1, :n] for each in (long.tokens, long.mask, long.documents, long.positions)))

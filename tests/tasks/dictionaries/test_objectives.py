@@ -38,8 +38,8 @@ def test_topk_reconstruction_and_every_gradient_are_those_of_dense_autograd(seed
     found = reconstruct_topk(x, sparse, k)
     expected = dense_topk(x, dense, k)
     assert torch.allclose(found.x_hat, expected)
-    (found.x_hat - target).square().sum().backward()  # type: ignore[no-untyped-call]
-    (expected - target).square().sum().backward()  # type: ignore[no-untyped-call]
+    (found.x_hat - target).square().sum().backward()
+    (expected - target).square().sum().backward()
     for name, parameter in sparse.named().items():
         twin = dense.named()[name].grad
         assert parameter.grad is not None and twin is not None
@@ -85,7 +85,7 @@ def test_revival_moves_dead_features_alone_and_towards_the_residual() -> None:
     dead = torch.tensor([2, 5, 9])
     residual = rows(12)
     before = revival_loss(x, residual, w, dead, k=2)
-    before.backward()  # type: ignore[no-untyped-call]
+    before.backward()
     assert w.W_dec.grad is not None
     alive = torch.ones(FEATURES, dtype=torch.bool)
     alive[dead] = False
