@@ -27,6 +27,9 @@ Split = Literal["train", "validation"]
 _POOL_WINDOWS = 512
 """How many windows are sorted by length before they are cut into batches: less padding, and order kept at large."""
 
+_MOST_UNLIKE = 1.25
+"""The longest window of a batch over its shortest, which bounds the share of padding."""
+
 
 @dataclass(frozen=True)
 class TokenBatch:
@@ -175,7 +178,9 @@ def _limit(windows: Iterator[_Window], n_tokens: int) -> Iterator[_Window]:
 def _batches(pool: list[_Window], batch_tokens: int, pad: int, shuffle: Random) -> Iterator[TokenBatch]:
     groups: list[list[_Window]] = []
     for window in sorted(pool, key=lambda window: len(window.tokens)):
-        if not groups or (len(groups[-1]) + 1) * len(window.tokens) > batch_tokens:
+        length = len(window.tokens)
+        full = groups and (len(groups[-1]) + 1) * length > batch_tokens
+        if not groups or full or length > len(groups[-1][0].tokens) * _MOST_UNLIKE:
             groups.append([])
         groups[-1].append(window)
     shuffle.shuffle(groups)
