@@ -15,7 +15,8 @@ from tasks.dictionaries.sae import SparseAutoencoder, load_autoencoder
 def autoencoder(k: int | None, n_features: int = 12, width: int = 7, seed: int = 0) -> SparseAutoencoder:
     generator = torch.Generator().manual_seed(seed)
     shapes = ((n_features, width), (n_features,), (n_features, width), (width,))
-    return SparseAutoencoder(3, *(torch.randn(shape, generator=generator) for shape in shapes), k, n_features)
+    w_enc, b_enc, w_dec, b_dec = (torch.randn(shape, generator=generator) for shape in shapes)
+    return SparseAutoencoder(3, w_enc, b_enc, w_dec, b_dec, k, n_features)
 
 
 @given(seed=st.integers(0, 10_000), k=st.integers(1, 12))
