@@ -169,7 +169,8 @@ class _Rows:
         logits, *blocks = self.blocks
         logits.spread(slice(0, len(self.targets)), _logit_weights(self.targets, influence), influence)
         layer_of = self.sweep.sources.features.layer
-        starts = [torch.searchsorted(layer_of[block.features], torch.arange(self._n_layers + 1)) for block in blocks]
+        layers = torch.arange(self._n_layers + 1, device=self.device)
+        starts = [torch.searchsorted(layer_of[block.features], layers) for block in blocks]
         for layer in range(self._n_layers - 1, -1, -1):
             for block, start in zip(blocks, starts, strict=True):
                 rows = slice(int(start[layer]), int(start[layer + 1]))

@@ -43,8 +43,8 @@ def salient_logits(
 ) -> list[LogitTarget]:
     """The most probable next tokens at the last position, at most `max_logits`, up to a cumulative probability."""
     position = run.n_positions - 1
-    top = probabilities[position].topk(max_logits)
-    reached = int((top.values.cumsum(0) < logit_probability).sum()) + 1
+    top = probabilities[position].topk(min(max_logits, probabilities.shape[1]))
+    reached = int((top.values.cumsum(0) < logit_probability).sum()) + 1  # a slice may reach past the end
     chosen = zip(top.indices[:reached].tolist(), top.values[:reached].tolist(), strict=True)
     return [LogitTarget(token, position, probability) for token, probability in chosen]
 
