@@ -1,7 +1,7 @@
 """The demonstration: every deliverable once, in order, on one project; an interrupted one continues where it stopped.
 
 Each step is a task run through `execute(reuse=True)`: what has succeeded with the same options is not done again. Sizes
-are chosen so that two cores need less than ten minutes, the final verification, which computes everything twice, included.
+are chosen so that two cores need less than ten minutes, with the verification at the end that computes all of it again.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterable
 from pathlib import Path
 
 from tasks.params import Params
@@ -20,7 +21,12 @@ def command_line(kind: str, params: Params, project: Path) -> str:
         elif field.is_required() or value != field.get_default(call_default_factory=True):
             flags += _flagged(name, value)
     separator = ["--"] if any(word.startswith("-") for word in words) else []
-    return shlex.join(["workbench", "--project", str(project), kind, *flags, *separator, *words])
+    return project_words(project, [kind, *flags, *separator, *words])
+
+
+def project_words(project: Path, words: Iterable[str]) -> str:
+    """`workbench --project DIR words…`, quoted for a shell."""
+    return shlex.join(["workbench", "--project", str(project), *words])
 
 
 def _flagged(name: str, value: object) -> list[str]:
