@@ -1,5 +1,7 @@
 """A converted model is there whole or not at all."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -52,3 +54,17 @@ def test_given_xdg_cache_home_when_asked_then_the_cache_is_there(
     assert cache_directory() == tmp_path / "workbench"
     monkeypatch.setenv("XDG_CACHE_HOME", "")
     assert cache_directory() == Path.home() / ".cache" / "workbench"
+
+
+def test_given_two_who_want_it_at_once_when_built_then_it_is_built_once(tmp_path: Path) -> None:
+    builds: list[Path] = []
+
+    def slow(directory: Path) -> None:
+        builds.append(directory)
+        time.sleep(0.2)
+        fill(directory)
+
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: build_once(tmp_path / "model", slow), range(4)))
+    assert len(builds) == 1
+    assert all(is_sealed(directory) for directory in found)
