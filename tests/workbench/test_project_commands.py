@@ -129,6 +129,20 @@ def test_given_a_feature_that_was_pruned_when_named_as_root_then_one_line_says_s
     assert ran.err == "workbench: L1/8@1 is not in graph 1; name a feature that `workbench graph show` prints\n"
 
 
+def test_given_a_graph_when_exported_then_another_library_reads_its_nodes_and_edges(
+    project: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    import networkx
+
+    file = tmp_path / "g.graphml"
+    ran = workbench(capsys, "--project", str(project), "graph", "export", "1", str(file), "--json")
+    assert document(ran) == {"graph": 1, "file": str(file), "nodes": 3, "edges": 2}
+    read = networkx.read_graphml(file)
+    assert (read.number_of_nodes(), read.number_of_edges()) == (3, 2)
+    again = workbench(capsys, "--project", str(project), "graph", "export", "1", str(file))
+    assert (again.exit_code, again.err) == (2, f"workbench: {file} exists; choose another name\n")
+
+
 def test_given_a_search_when_run_with_json_then_the_promised_keys_are_there(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -17,7 +17,7 @@ COMMANDS: dict[str, str] = {
     "doctor": "Device, memory, versions, model cache: what works here, and what would not and why.",
     **{task.kind: task.summary for task in TASKS.values()},
     "features": "Search the features of trained dictionaries, and show one.",
-    "graph": "List, show, prune and export attribution graphs.",
+    "graph": "List, show and export attribution graphs.",
     "verify": "Check a pack: every hash, and that its numbers come out again.",
     "unpack": "Open a pack into a directory.",
     "jobs": "What was run in this project, and how it ended.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -11,12 +12,13 @@ import typer
 from store.errors import BadInput
 from workbench.cli.invocation import open_project
 from workbench.cli.output import emit_json, emit_view, stdout_console
+from workbench.tui.render.facts import facts
 
 if TYPE_CHECKING:
     from store.project import Project
     from workbench.tui.render.graph_view import GraphView
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, help="Attribution graphs: list, show, prune, export.")
+app = typer.Typer(add_completion=False, rich_markup_mode=None, help="Attribution graphs: list, show, export.")
 GraphArgument = Annotated[int, typer.Argument(help="The graph's id.", metavar="GRAPH")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 
@@ -59,6 +61,35 @@ def show(
     start = None if root is None else named_node(view, root)
     limits = TreeLimits(depth, width, by, direction)
     emit_view(graph_tree(view, limits, stdout_console().width, start))
+
+
+@app.command()
+def export(
+    ctx: typer.Context,
+    graph: GraphArgument,
+    file: Annotated[Path, typer.Argument(help="Where it goes; ends in .graphml.", metavar="FILE")],
+    json: JsonOption = False,
+) -> None:
+    """Write the kept nodes and edges for other tools, with every number they carry."""
+    from store import graphs
+    from tasks.circuits.graph_export import graphml
+
+    if file.suffix != ".graphml":
+        raise BadInput(f"{file} does not end in .graphml", "GraphML is the format that is written")
+    if file.exists():
+        raise BadInput(f"{file} exists", "choose another name")
+    with open_project(ctx) as project:
+        record = graphs.find(project.db, graph)
+        content = graphml(record, graphs.nodes(project.db, graph), graphs.edges(project.db, graph))
+    try:
+        file.write_bytes(content)
+    except OSError as error:
+        raise BadInput(f"{file} cannot be written ({error.strerror})", "choose another place") from error
+    document = {"graph": graph, "file": str(file), "nodes": record.n_nodes, "edges": record.n_edges}
+    if json:
+        emit_json(document)
+    else:
+        emit_view(facts(document))
 
 
 def load_graph_view(project: Project, graph_id: int) -> GraphView:
