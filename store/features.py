@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-
-from sqlite_utils import Database
+from typing import TYPE_CHECKING
 
 from store.errors import BadInput, Missing
 from store.search import Example, unpack_examples
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
 
 _NAME = re.compile(r"L(\d+)/(\d+)")
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
-
-from sqlite_utils import Database
+from typing import TYPE_CHECKING, Any
 
 from store.errors import Missing
 from store.files import StoredFile
-from store.project import Project
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+    from store.project import Project
 
 _GRAPHS = """
     SELECT graph.id, prompt, tokens AS token_ids, dictionary,

@@ -8,14 +8,16 @@ import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pysqlite3
 import xxhash
-from sqlite_utils import Database
 
 from store.errors import Missing
 from store.files import StoredFile
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
 
 State = Literal["queued", "running", "cancelling", "succeeded", "failed", "cancelled", "interrupted"]
 """`interrupted`: its process died before it could say how it ended."""

@@ -10,14 +10,15 @@ import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-from sqlite_utils import Database
+from typing import TYPE_CHECKING, Any
 
 from store.errors import Damaged
 from store.files import StoredFile
 from store.project import ModelRecord, Project
 from store.search import index_feature
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
 
 Tables = dict[str, list[dict[str, Any]]]
 

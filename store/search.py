@@ -12,12 +12,14 @@ import unicodedata
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pysqlite3
-from sqlite_utils import Database
 
 from store.errors import BadInput, Damaged, Missing
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
 
 MAX_TERMS = 16
 """Words in one search."""

@@ -48,14 +48,24 @@ class Task:
 TASKS: dict[str, Task] = {
     task.kind: task
     for task in (
-        Task("baseline", "Does the model do the behaviour at all? Prompt sets, p, rank, logit difference.", "tasks.baseline"),
+        Task(
+            "baseline",
+            "Does the model do the behaviour at all? Prompt sets, p, rank, logit difference.",
+            "tasks.baseline",
+        ),
         Task("capture", "MLP hidden activations of chosen layers, from a corpus to shards.", "tasks.capture"),
         Task("train", "One sparse autoencoder a layer, with a validation split and reported quality.", "tasks.train"),
-        Task("evaluate", "The replacement model: FVU, L0, dead share, CE and KL recovered, per layer and jointly.", "tasks.evaluate"),
+        Task(
+            "evaluate",
+            "The replacement model: FVU, L0, dead share, CE and KL recovered, per layer and jointly.",
+            "tasks.evaluate",
+        ),
         Task("index", "Top examples, promoted tokens and density of every feature.", "tasks.interpret"),
         Task("trace", "An attribution graph from input tokens through features to decisive logits.", "tasks.trace"),
         Task("intervene", "Ablate, scale, steer or swap features; what the logits do.", "tasks.intervene"),
-        Task("validate", "Every claim of a graph measured in the real model, beside random controls.", "tasks.validate"),
+        Task(
+            "validate", "Every claim of a graph measured in the real model, beside random controls.", "tasks.validate"
+        ),
         Task("pack", "Everything another machine needs to check the numbers, in one file.", "tasks.pack"),
     )
 }

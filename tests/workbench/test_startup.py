@@ -30,6 +30,15 @@ def test_given_a_call_for_words_when_run_then_no_heavy_library_is_loaded(argumen
     assert not modules_after(*arguments) & set(HEAVY)
 
 
+def test_given_every_tasks_params_when_read_then_no_heavy_library_is_loaded() -> None:
+    script = (
+        "import sys; from tasks.registry import TASKS; print([t.params_type for t in TASKS.values()]);"
+        "print(*(m for m in sys.modules if '.' not in m))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert not set(done.stdout.splitlines()[-1].split()) & set(HEAVY)
+
+
 @pytest.mark.parametrize("arguments", [("init", "--help"), ("features", "search", "--help"), ("trace", "--help")])
-def test_given_a_commands_help_when_run_then_neither_torch_nor_textual_is_loaded(arguments: tuple[str, ...]) -> None:
-    assert not modules_after(*arguments) & {"torch", "textual", "transformers", "nnsight", "sqlite_utils"}
+def test_given_a_commands_help_when_run_then_no_heavy_library_is_loaded(arguments: tuple[str, ...]) -> None:
+    assert not modules_after(*arguments) & set(HEAVY)
