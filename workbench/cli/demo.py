@@ -39,12 +39,9 @@ def demo(
     from tasks.demo import demo_steps, run_steps
 
     started = time.monotonic()
-    with (
-        _demo_project(directory) as project,
-        terminal_progress() as progress,
-        stop_on_signal() as cancelled,
-    ):
-        done = list(run_steps(demo_steps(directory), Context(project, progress, cancelled)))
+    with _demo_project(directory) as project:
+        with terminal_progress() as progress, stop_on_signal() as cancelled:
+            done = list(run_steps(demo_steps(directory), Context(project, progress, cancelled)))
         elapsed_s = time.monotonic() - started
         if json:
             steps = [

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 _SECONDS_BETWEEN_LINES = 10.0
+_SPEED_OVER_S = 1800.0
 
 
 @contextmanager
@@ -40,7 +41,7 @@ def terminal_progress() -> Iterator[ProgressSink]:
     unit = TextColumn("{task.fields[unit]}", markup=False)
     columns = (words, BarColumn(None), MofNCompleteColumn(), unit, TimeElapsedColumn(), TimeRemainingColumn())
     console = Console(stderr=True, markup=False, highlight=False, emoji=False)
-    with Progress(*columns, console=console, transient=True) as bars:
+    with Progress(*columns, console=console, transient=True, speed_estimate_period=_SPEED_OVER_S) as bars:
         yield BarProgress(bars)
 
 

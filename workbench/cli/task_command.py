@@ -51,8 +51,9 @@ def run_task(ctx: typer.Context, task: Task, values: Mapping[str, Any], as_json:
     from tasks.context import Context
     from tasks.execute import execute
 
-    with open_project(ctx, write=True) as project, terminal_progress() as progress, stop_on_signal() as cancelled:
-        document = execute(task.kind, params, Context(project, progress, cancelled))
+    with open_project(ctx, write=True) as project:
+        with terminal_progress() as progress, stop_on_signal() as cancelled:
+            document = execute(task.kind, params, Context(project, progress, cancelled))
         emit(task.kind, document, project, as_json)
 
 
