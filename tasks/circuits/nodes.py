@@ -40,9 +40,9 @@ class LayerSources:
 
     columns: tuple[slice, ...]
     """Per position: where its features stand among all active features."""
-    writes: tuple[Float[Tensor, "at_position d"], ...]
+    writes: tuple[Float[Tensor, "_at_position d"], ...]
     """Per position: the features' write vectors, through W_down where needed; shared where all are active."""
-    activation: tuple[Float[Tensor, " at_position"], ...]
+    activation: tuple[Float[Tensor, " _at_position"], ...]
     """Per position: z."""
     error: Float[Tensor, "pos d"]
     """What the dictionary misses; zero at positions that are no sources."""
