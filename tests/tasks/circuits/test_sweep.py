@@ -1,0 +1,148 @@
+"""The closed-form sweep against autograd through a forward pass with stop-gradients written into it."""
+
+from collections.abc import Callable
+from functools import cache
+
+import pytest
+import torch
+
+from tasks.circuits.frozen import FrozenRun, freeze
+from tasks.circuits.linearise import Rule
+from tasks.circuits.nodes import Sources, find_sources
+from tasks.circuits.sweep import ShareRows, Sweep
+from tasks.circuits.targets import LogitTarget, logit_rows
+from tasks.model.language_model import LanguageModel
+from tests.oracle.linearised_model import LinearisedModel, Place, Row
+from tests.oracle.plain_dictionary import KINDS, dictionary_set, plain_set
+from tests.oracle.seed_model import SeedModel
+from tests.tiny import FAMILIES, tiny_language_model
+
+TOKENS = [5, 17, 44, 3, 71, 28, 60]
+TOLERANCE = 1e-5
+LOGITS = [LogitTarget(9, 6, 1.0), LogitTarget(70, 6, 1.0, rival=2)]
+Twins = Callable[[str], SeedModel]
+
+
+@cache
+def frozen_run(family: str) -> FrozenRun:
+    """Each family's prompt, run once."""
+    return freeze(tiny_language_model(family), TOKENS)
+
+
+def made(family: str, kind: str, rule: str = "ray", first: bool = False, error: bool = False) -> Sweep:
+    """The sweep under test."""
+    model, run = tiny_language_model(family), frozen_run(family)
+    dictionaries = dictionary_set(kind, plain_set(kind, model))
+    sources = find_sources(model, run, dictionaries, first_position=first, unreplaced_as_error=error)
+    return Sweep(model, run, dictionaries, sources, Rule(rule))
+
+
+def twin_of(seed: SeedModel, family: str, kind: str, rule: str = "ray", **options: bool | int) -> LinearisedModel:
+    """Its twin."""
+    start, error, through = (int(options.get("start", 1)), bool(options.get("error")), bool(options.get("through")))
+    plain = plain_set(kind, tiny_language_model(family))
+    return LinearisedModel(seed, TOKENS, plain, rule, start=start, unreplaced_as_error=error, through=through)
+
+
+def places(sources: Sources) -> list[Place]:
+    """The feature columns by name."""
+    columns = (sources.features.layer, sources.features.position, sources.features.index)
+    return list(zip(*(column.tolist() for column in columns), strict=True))
+
+
+def assert_row(sweep: Sweep, rows: ShareRows, number: int, expected: Row) -> None:
+    """One row, edge by edge, relative to the row's norm."""
+    sources, found = sweep.sources, rows.shares[number].double()
+    of_features = [expected.of_features[place] for place in places(sources)]
+    twin = torch.cat([torch.tensor(of_features).double(), expected.of_errors.flatten(), expected.of_tokens])
+    size = max(float(twin.norm()), abs(expected.value))
+    assert float((found - twin).abs().max()) <= TOLERANCE * size
+    assert abs(float(rows.value[number]) - expected.value) <= TOLERANCE * size
+    assert abs(float(rows.bias[number]) - expected.bias) <= TOLERANCE * size
+
+
+def assert_sweep(sweep: Sweep, twin: LinearisedModel, n_rows: int = 12) -> None:
+    """The same active set, some feature rows of one block of all of them, and the logits; every row closes."""
+    features = sweep.sources.features
+    active = twin.active()
+    assert places(sweep.sources) == sorted(active)
+    torch.testing.assert_close(
+        features.activation.double(), torch.tensor([active[p] for p in sorted(active)]).double(), rtol=1e-4, atol=1e-5
+    )
+    rows = sweep.pull_back(sweep.feature_rows(features))
+    assert float(rows.closing_error.max()) <= TOLERANCE
+    for number in torch.linspace(0, len(features) - 1, n_rows).long().tolist():
+        assert_row(sweep, rows, number, twin.feature_row(places(sweep.sources)[number]))
+    logits = sweep.pull_back(logit_rows(sweep.model, sweep.run, LOGITS))
+    assert float(logits.closing_error.max()) <= TOLERANCE
+    for number, target in enumerate(LOGITS):
+        assert_row(sweep, logits, number, twin.logit_row(target.token, target.rival))
+
+
+@pytest.mark.parametrize("rule", list(Rule))
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_edge_is_source_write_times_gradient_of_the_target(
+    seed_model: Twins, family: str, kind: str, rule: Rule
+) -> None:
+    assert_sweep(made(family, kind, rule), twin_of(seed_model(family), family, kind, rule))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_layer_without_a_dictionary_may_be_one_error_a_position(seed_model: Twins, family: str) -> None:
+    sweep = made(family, "sae", error=True)
+    assert_sweep(sweep, twin_of(seed_model(family), family, "sae", error=True))
+    row = sweep.pull_back(logit_rows(sweep.model, sweep.run, LOGITS[:1])).shares[0]
+    of_layer_one = row[sweep.sources.first_error + len(TOKENS) :][: len(TOKENS)]
+    assert of_layer_one[0] == 0 and bool((of_layer_one[1:] != 0).all())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_first_position_may_be_a_source(seed_model: Twins, kind: str) -> None:
+    sweep = made("qwen2", kind, first=True)
+    assert 0 in sweep.sources.features.position
+    assert_sweep(sweep, twin_of(seed_model("qwen2"), "qwen2", kind, start=0))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_shares_along_all_paths_are_the_gradient_with_every_mlp_passing(
+    seed_model: Twins, family: str, kind: str
+) -> None:
+    sweep = made(family, kind)
+    twin = twin_of(seed_model(family), family, kind, through=True)
+    rows = sweep.pull_back(logit_rows(sweep.model, sweep.run, LOGITS), through_dictionaries=True)
+    for number, target in enumerate(LOGITS):
+        expected = twin.logit_row(target.token, target.rival)
+        found = rows.shares[number].double()
+        of_features = torch.tensor([expected.of_features[place] for place in places(sweep.sources)]).double()
+        whole = torch.cat([of_features, expected.of_errors.flatten(), expected.of_tokens])
+        assert float((found - whole).abs().max()) <= TOLERANCE * float(whole.norm())
+
+
+@pytest.mark.parametrize("kind", ["neurons", "sae"])
+def test_with_no_bias_in_the_model_tokens_alone_make_up_a_logit_along_all_paths(seed_model: Twins, kind: str) -> None:
+    sweep = made("llama", kind)
+    rows = sweep.pull_back(logit_rows(sweep.model, sweep.run, LOGITS), through_dictionaries=True)
+    of_tokens = rows.shares[:, sweep.sources.first_token :].sum(1)
+    torch.testing.assert_close(of_tokens, rows.value, rtol=1e-4, atol=1e-5)
+
+
+def test_a_row_is_the_same_in_any_block(tiny_model: Callable[[str], LanguageModel]) -> None:
+    sweep = made("gemma2", "sae")
+    features = sweep.sources.features
+    whole = sweep.pull_back(sweep.feature_rows(features))
+    for block in torch.randperm(len(features), generator=torch.Generator().manual_seed(0)).split(17):
+        rows = sweep.pull_back(sweep.feature_rows(features.take(block)))
+        torch.testing.assert_close(rows.shares, whole.shares[block], rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(rows.bias, whole.bias[block], rtol=1e-5, atol=1e-6)
+
+
+def test_nothing_above_or_after_a_target_is_a_source_of_it() -> None:
+    sweep = made("qwen3", "neurons")
+    features = sweep.sources.features
+    rows = sweep.pull_back(sweep.feature_rows(features)).shares[:, : len(features)]
+    above = features.layer[None] >= features.layer[:, None]
+    after = features.position[None] > features.position[:, None]
+    assert bool((rows[above | after] == 0).all())
+    assert float((rows[~(above | after)] != 0).float().mean()) > 0.99
