@@ -110,7 +110,7 @@ class CapturedActivations:
 
 @dataclass
 class StreamedActivations:
-    """h straight from the model: a round is as many tokens as the buffer holds for all layers, from one forward."""
+    """h straight from the model: a round is as many tokens as the buffer (on the host) holds for all layers."""
 
     model: LanguageModel
     text: CorpusText
@@ -159,7 +159,7 @@ class StreamedActivations:
             pieces: list[dict[int, Tensor]] = []
             n_rows = 0
             for rows in stream_hidden(self.model, self.text.windows("validation"), self.layers):
-                pieces.append(rows.hidden)
+                pieces.append({each: h.cpu() for each, h in rows.hidden.items()})
                 n_rows += rows.n_rows
                 if n_rows >= VALIDATION_ROWS:
                     break
@@ -177,7 +177,7 @@ class StreamedActivations:
                 continue
             (rows,) = stream_hidden(self.model, [batch], self.layers)
             for layer in self.layers:
-                held[layer].append(rows.hidden[layer][max(0, skipped - start) :])
+                held[layer].append(rows.hidden[layer][max(0, skipped - start) :].cpu())
             n_held += at - max(start, skipped)
             self.advance(rows.n_rows)
             while n_held >= self.rows_a_round:
