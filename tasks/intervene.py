@@ -34,6 +34,7 @@ class Params(_Params):
     target: str | None = option(None, "The decisive token; default: the most probable next token.")
     versus: str | None = option(None, "Its rival; default: the next most probable token.")
     chat: bool = option(False, "Put the prompts through the model's chat template.")
+    special_start: bool = option(False, "Start with the BOS token if the tokenizer does not.")
     spelling: Literal["delta", "replace"] = option("delta", "delta: keep the error; replace: the replacement model.")
     top: int = option(10, "Most probable tokens listed.", unit="tokens", ge=1)
     max_new_tokens: int = option(12, "Length of the continuations before and after.", unit="tokens", ge=0)
@@ -66,7 +67,7 @@ def run(params: Params, context: Context) -> Result:
     from tasks.dictionaries.loading import load_dictionary_set
 
     model = context.model
-    tokens = model.tokenize(params.prompt, chat=params.chat)
+    tokens = model.tokenize(params.prompt, chat=params.chat, special_start=params.special_start)
     dictionaries = load_dictionary_set(context.project, params.dictionary, model)
     edits_at = _resolved(params, context, dictionaries, tokens)
     before_of, after_of = _runs(params, context, dictionaries, edits_at)
@@ -122,7 +123,7 @@ def _resolved(
     edits = _edits(params)
     other = {}
     if params.from_ is not None:
-        other_tokens = context.model.tokenize(params.from_, chat=params.chat)
+        other_tokens = context.model.tokenize(params.from_, chat=params.chat, special_start=params.special_start)
         refuse_unequal(tokens, other_tokens)
         other = activations(dictionaries, freeze(context.model, other_tokens))
     return resolve(

@@ -32,6 +32,7 @@ class Params(_Params):
     target: str | None = option(None, "Explain this token's logit; default: the most probable next tokens.")
     versus: str | None = option(None, "Explain the logit of --target against this token's.")
     chat: bool = option(False, "Put the prompt through the model's chat template.")
+    special_start: bool = option(False, "Start with the BOS token if the tokenizer does not; transcoders always do.")
     rule: Literal["ray", "half", "frozen-gate"] = option("ray", "How a gated neuron is shared between its two inputs.")
     max_logits: int = option(10, "At most this many next tokens are explained.", ge=1)
     logit_probability: float = option(0.95, "Next tokens up to this cumulative probability.", gt=0.0, le=1.0)
@@ -113,7 +114,7 @@ def _prepared(params: Params, context: Context) -> tuple[Sweep, list[LogitTarget
     from tasks.circuits.sweep import Sweep
 
     model = context.model
-    tokens = model.tokenize(params.prompt, chat=params.chat)
+    tokens = model.tokenize(params.prompt, chat=params.chat, special_start=_special_start(params))
     if len(tokens) < 2 and not params.first_position:
         raise BadInput("the prompt is one token, and position 0 is no source", "write more, or add --first-position")
     dictionaries = _dictionaries(params, context)
@@ -127,6 +128,11 @@ def _prepared(params: Params, context: Context) -> tuple[Sweep, list[LogitTarget
         unreplaced_as_error=params.unreplaced == "error",
     )
     return Sweep(model, frozen, dictionaries, sources, Rule(params.rule)), targets
+
+
+def _special_start(params: Params) -> bool:
+    """Whether position 0 must be a special token: published transcoders were trained that way."""
+    return params.special_start or params.dictionary.startswith("transcoder:")
 
 
 def _dictionaries(params: Params, context: Context) -> DictionarySet:
@@ -196,6 +202,7 @@ def _summary(params: Params, context: Context, sweep: Sweep, graph: Attribution,
         "attributed_features": len(graph.features),
         "unattributed_share": float(graph.unattributed.abs().sum()) / size,
         "chat": params.chat,
+        "special_start": _special_start(params),
         "first_position": params.first_position,
         "dictionary_layers": sorted(sweep.dictionaries.layers),
         "nodes": graph.n_nodes,

@@ -166,7 +166,8 @@ def _corrupt_features(context: Context, bench: Bench, prompt: str, record: Graph
     from tasks.circuits.frozen import freeze
     from tasks.circuits.request import activations, refuse_unequal
 
-    tokens = context.model.tokenize(prompt, chat=bool(record.summary["chat"]))
+    summary = record.summary
+    tokens = context.model.tokenize(prompt, chat=summary["chat"], special_start=summary["special_start"])
     refuse_unequal(bench.tokens, tokens)
     return activations(bench.dictionaries, freeze(context.model, tokens))
 

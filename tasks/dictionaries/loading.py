@@ -1,6 +1,7 @@
 """From the name of a dictionary set to its dictionaries: neurons, or a set that the project has trained."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 from store.errors import BadInput
@@ -8,6 +9,7 @@ from store.files import StoredFile
 from store.project import Project
 from tasks.dictionaries.dictionary_set import DictionarySet, neuron_set
 from tasks.dictionaries.sae import load_autoencoder
+from tasks.dictionaries.transcoder import PREFIX, load_transcoder_set
 from tasks.model.language_model import LanguageModel
 
 NEURONS = "neurons"
@@ -15,12 +17,15 @@ NEURONS = "neurons"
 
 
 def load_dictionary_set(project: Project, name: str, model: LanguageModel) -> DictionarySet:
-    """The set of that name on the model's device; every file is checked against its row's hash first.
+    """The set of that name on the model's device; every stored file is checked against its row's hash first.
 
-    `neurons` is the model's own. Raises `BadInput` that names the sets there are, `Damaged` that names a file.
+    `neurons` is the model's own, `transcoder:DIRECTORY` a set in circuit-tracer's format. Raises `BadInput` that names
+    the sets there are, `Damaged` that names a file.
     """
     if name == NEURONS:
         return neuron_set(model)
+    if name.startswith(PREFIX):
+        return load_transcoder_set(Path(name.removeprefix(PREFIX)), model)
     sql = (
         "SELECT layer, config, path, size_bytes, hash FROM dictionary JOIN file ON file.id = file_id"
         " WHERE dictionary.name = ? ORDER BY layer"

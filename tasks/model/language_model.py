@@ -106,10 +106,11 @@ class LanguageModel:
         result: Tensor = self.layers[0].mlp.get_submodule("act_fn")(gate)
         return result
 
-    def tokenize(self, text: str, *, chat: bool = False) -> list[int]:
+    def tokenize(self, text: str, *, chat: bool = False, special_start: bool = False) -> list[int]:
         """Token ids of a prompt: raw, with the tokenizer's own BOS if it has one; or as one user turn of its template.
 
-        Raises `BadInput` if nothing is left to predict from.
+        `special_start` puts the BOS (or pad, or EOS) token first where no special token stands there, as
+        circuit-tracer does. Raises `BadInput` if nothing is left to predict from.
         """
         if not text.strip():
             raise BadInput("the prompt is empty", "give at least one token of text")
@@ -119,7 +120,16 @@ class LanguageModel:
             turn = [{"role": "user", "content": text}]
             text = str(self.tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True))
         ids: list[int] = self.tokenizer(text, add_special_tokens=not chat)["input_ids"]
-        return ids
+        return self._with_special_start(ids) if special_start else ids
+
+    def _with_special_start(self, ids: list[int]) -> list[int]:
+        if ids[0] in self.tokenizer.all_special_ids:
+            return ids
+        candidates = (self.tokenizer.bos_token_id, self.tokenizer.pad_token_id, self.tokenizer.eos_token_id)
+        start = next((token for token in candidates if token is not None), None)
+        if start is None:
+            raise BadInput(f"the tokenizer of {self.spec} has no special token", "add --no-special-start")
+        return [start, *ids]
 
     def token_text(self, token: int) -> str:
         """The token's own text. Hostile: pass it through `show_token` before a terminal sees it."""
