@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from store.project import Project
     from tasks.circuits.nodes import ActiveFeatures
     from tasks.circuits.validation import Bench, CircuitValues
-    from tasks.context import Context
+    from tasks.context import Context, Stage
 
 
 class Params(_Params):
@@ -97,51 +97,83 @@ class Result:
 
 def run(params: Params, context: Context) -> Result:
     """Ablate, swap and control; then remove the circuit's complement."""
-    import torch
-
     from store import graphs
     from tasks.circuits.agreement import noise_floor
-    from tasks.circuits.graph_file import active_features
-    from tasks.circuits.validation import circuit_values, matched_controls, rows_of
+    from tasks.circuits.validation import circuit_values
 
     record = graphs.find(context.project.db, params.graph)
-    path = context.project.files.verify(graphs.arrays(context.project, params.graph))
     bench = _bench(params, context, record)
     removed = None if params.from_ is None else _corrupt_features(context, bench, params.from_, record)
-    active, share, predicted = active_features(path, context.model.device)
-    nodes = graphs.nodes(context.project.db, params.graph)
-    kept = rows_of(active, [(n.layer, n.position, n.feature) for n in nodes if n.kind == "feature"])
-    control_rows = torch.empty(0, dtype=torch.long)
-    if params.controls:
-        control_rows = matched_controls(active, kept, torch.Generator().manual_seed(params.seed))
-    kept_rows = kept.nonzero().squeeze(1)
-    n_runs = len(kept_rows) * (1 if removed is None else 2) + len(control_rows)
-    with context.stage("measure effects", n_runs, "edits") as stage:
-
-        def ablated(rows: Tensor) -> Measured:
-            features = active.take(rows)
-            effect = bench.effects_of_setting(features, torch.zeros_like(features.activation), stage)
-            return Measured(features, share[rows], predicted[rows], effect)
-
-        measured, controls = ablated(kept_rows), ablated(control_rows)
-        swapped = None
-        if removed is not None:
-            features = active.take(kept_rows)
-            there = _values_at(removed, features)
-            effect = bench.effects_of_setting(features, there, stage)
-            expected = predicted[kept_rows] * (1 - there / features.activation)
-            swapped = Measured(features, share[kept_rows], expected, effect)
+    claims, kept = _claims(context, record)
+    measured, swapped, controls = _measured(params, context, bench, claims, kept, removed)
     return Result(
         graph=params.graph,
         kept=measured,
         swapped=swapped,
         controls=controls,
-        circuit=circuit_values(bench, active, kept, removed, _first_position(record)),
+        circuit=circuit_values(bench, claims.features, kept, removed, _first_position(record)),
         floor=noise_floor(controls.effect.cpu().double().numpy()),
         baseline=bench.baseline(),
         metric=_metric_name(record),
         removal="the corrupt prompt's values" if removed is not None else "zero",
     )
+
+
+@dataclass(frozen=True)
+class _Claims:
+    """What the graph says of every active feature."""
+
+    features: ActiveFeatures
+    share: Tensor
+    predicted: Tensor
+
+    def ablated(self, bench: Bench, rows: Tensor, stage: Stage) -> Measured:
+        """These features, each alone at zero."""
+        features = self.features.take(rows)
+        effect = bench.effects_of_setting(features, features.activation * 0, stage)
+        return Measured(features, self.share[rows], self.predicted[rows], effect)
+
+    def swapped(self, bench: Bench, rows: Tensor, there: dict[int, Tensor], stage: Stage) -> Measured:
+        """These features, each alone at its value in the corrupt prompt; first order in the distance moved."""
+        features = self.features.take(rows)
+        value = _values_at(there, features)
+        effect = bench.effects_of_setting(features, value, stage)
+        predicted = self.predicted[rows] * (1 - value / features.activation)
+        return Measured(features, self.share[rows], predicted, effect)
+
+
+def _claims(context: Context, record: GraphRecord) -> tuple[_Claims, Tensor]:
+    """The claims of a graph, and a mask of the features that it kept."""
+    from store import graphs
+    from tasks.circuits.graph_file import active_features
+    from tasks.circuits.validation import rows_of
+
+    path = context.project.files.verify(graphs.arrays(context.project, record.id))
+    claims = _Claims(*active_features(path, context.model.device))
+    nodes = graphs.nodes(context.project.db, record.id)
+    places = [(node.layer, node.position, node.feature) for node in nodes if node.kind == "feature"]
+    return claims, rows_of(claims.features, places)
+
+
+def _measured(
+    params: Params, context: Context, bench: Bench, claims: _Claims, kept: Tensor, removed: dict[int, Tensor] | None
+) -> tuple[Measured, Measured | None, Measured]:
+    """The kept features ablated, the same swapped where there is a corrupt prompt, and the controls ablated."""
+    import torch
+
+    from tasks.circuits.validation import matched_controls
+
+    rows = kept.nonzero().squeeze(1)
+    controls = rows[:0]
+    if params.controls:
+        controls = matched_controls(claims.features, kept, torch.Generator().manual_seed(params.seed))
+    n_runs = len(rows) * (1 if removed is None else 2) + len(controls)
+    with context.stage("measure effects", n_runs, "edits") as stage:
+        return (
+            claims.ablated(bench, rows, stage),
+            None if removed is None else claims.swapped(bench, rows, removed, stage),
+            claims.ablated(bench, controls, stage),
+        )
 
 
 def _bench(params: Params, context: Context, record: GraphRecord) -> Bench:
