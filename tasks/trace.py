@@ -23,6 +23,13 @@ if TYPE_CHECKING:
     from tasks.dictionaries.dictionary_set import DictionarySet
 
 
+MAX_FEATURES = 7500
+"""Budget of a graph of sparse features: circuit-tracer's."""
+MAX_NEURONS = 1024
+"""Budget of a graph of neurons: every one of them is active, and most of their influence is spread thin."""
+NEURONS = "neurons"
+
+
 class Params(_Params):
     """The options of `workbench trace`."""
 
@@ -36,7 +43,9 @@ class Params(_Params):
     rule: Literal["ray", "half", "frozen-gate"] = option("ray", "How a gated neuron is shared between its two inputs.")
     max_logits: int = option(10, "At most this many next tokens are explained.", ge=1)
     logit_probability: float = option(0.95, "Next tokens up to this cumulative probability.", gt=0.0, le=1.0)
-    max_nodes: int = option(7500, "At most this many features are attributed, by influence.", ge=1)
+    max_nodes: int | None = option(
+        None, "At most this many features are attributed, by influence; default 7500, of neurons 1024.", ge=1
+    )
     refresh: int = option(512, "Features attributed before influence is computed anew.", ge=1)
     node_threshold: float = option(0.8, "Keep the nodes that carry this part of all influence.", ge=0.0, le=1.0)
     edge_threshold: float = option(0.98, "Keep the edges that carry this part of what is left.", ge=0.0, le=1.0)
@@ -156,12 +165,13 @@ def _targets(params: Params, context: Context, frozen: FrozenRun) -> list[LogitT
 def _attributed(params: Params, context: Context, sweep: Sweep, targets: list[LogitTarget]) -> Attribution:
     from tasks.circuits.attribution import attribute
 
-    total = min(params.max_nodes, len(sweep.sources.features))
+    max_nodes = params.max_nodes or (MAX_NEURONS if params.dictionary == NEURONS else MAX_FEATURES)
+    total = min(max_nodes, len(sweep.sources.features))
     with context.stage("attribute features", total, "features") as stage:
         return attribute(
             sweep,
             targets,
-            max_nodes=params.max_nodes,
+            max_nodes=max_nodes,
             refresh=params.refresh,
             block=params.block,
             advance=stage.advance,
