@@ -23,7 +23,7 @@ class Params(_Params):
 
     dictionary: str = option("sae", "The set to evaluate.")
     layers: str = option("", "Layers of the set, as 4-12,20; all if left out.")
-    tokens: int = option(1500, "Held-out tokens to run the replacement model on.", unit="tokens", ge=2)
+    tokens: int = option(1200, "Held-out tokens to run the replacement model on.", unit="tokens", ge=2)
     window: int = option(4000, "Held-out tokens for FVU, L0 and dead features.", unit="tokens", ge=2)
     corpus: str = option("offline", "Text to read: offline, a file or directory, or hub:NAME.")
     context_length: int = option(64, "Longest window of one document.", unit="tokens", ge=2)
