@@ -248,7 +248,7 @@ def test_training_that_cannot_be_done_is_refused_and_leaves_nothing(
 def test_a_corpus_without_a_held_out_document_is_refused(project: Project) -> None:
     sae_project.write_corpus(project.directory.parent / "corpus.jsonl", n_documents=1)
     for kind in ("capture", "train"):
-        with pytest.raises(BadInput, match="gives no (training|held-out) document"):
+        with pytest.raises(BadInput, match=r"gives no (training|held-out) document"):
             sae_project.run(project, kind, layers="0,2", tokens=100)
 
 
