@@ -7,6 +7,7 @@ times the gradient of the target there.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -102,9 +103,10 @@ class LinearisedModel:
         u = self.real_u[layer]
         return self.seed.hidden(layer, u) if self.dictionaries[layer].on_hidden else u
 
+    @cached_property
     def active(self) -> dict[Place, float]:
         """Every active feature with its activation."""
-        found = {}
+        found: dict[Place, float] = {}
         for layer, dictionary in self.dictionaries.items():
             z = dictionary.encode(self.read(layer))
             for position, index in z.nonzero().tolist():
@@ -155,6 +157,6 @@ class LinearisedModel:
         for layer in self.leaves:
             of_errors[layer, self.start :] = (gradient[layer] * self.error(layer)).sum(-1)[self.start :]
         products = {layer: gradient[layer] @ self.writes(layer).T for layer in self.dictionaries}
-        for (layer, position, index), z in self.active().items():
+        for (layer, position, index), z in self.active.items():
             of_features[layer, position, index] = z * float(products[layer][position, index])
         return Row(of_features, of_errors, (of_tokens * self.embeddings.detach()).sum(-1), value)
