@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Collection
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 from store.errors import BadInput, Missing
-from store.search import Example, unpack_examples
+from store.graphs import feature_words
+from store.search import Example, search_features, unpack_examples
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -62,3 +64,15 @@ def find(db: Database, name: str, dictionary: str | None = None) -> FeatureRecor
         return FeatureRecord(**(row | read), examples=unpack_examples(packed) if packed else [])
     where = f"in dictionary {dictionary}" if dictionary else "in any dictionary of this project"
     raise Missing(f"no indexed feature {name} {where}", "`workbench index` describes every feature of a dictionary")
+
+
+def search(
+    db: Database, words: str, dictionary: str | None = None, layers: Collection[int] | None = None, limit: int = 20
+) -> list[dict[str, Any]]:
+    """What `features search --json` lists: the features in which the words occur, best first, with promoted tokens."""
+    documents = []
+    for found in search_features(db, words, dictionary=dictionary, layers=layers, limit=limit):
+        known = feature_words(db, found.dictionary, {(found.layer, found.feature)})
+        promoted = known[found.layer, found.feature].promoted
+        documents.append(asdict(found) | {"feature": found.name, "promoted": promoted})
+    return documents

@@ -7,7 +7,7 @@ are chosen so that two cores need less than ten minutes, with the verification a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -130,10 +130,9 @@ def _validating(documents: Documents, which: str) -> Options:
 
 
 def _search(context: Context, options: Options) -> dict[str, Any]:
-    from store.search import search_features
+    from store import features
 
-    found = search_features(context.project.db, options["words"])
-    return {"features": [asdict(feature) | {"feature": feature.name} for feature in found]}
+    return {"features": features.search(context.project.db, options["words"])}
 
 
 def _verify(context: Context, options: Options) -> dict[str, Any]:

@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
 
 from store.errors import Cancelled
 from store.project import Project
@@ -19,7 +22,7 @@ from tests.workbench.test_documentation import parse
 from tests.workbench.test_project_commands import MODEL
 from workbench.cli.demo import step_command
 from workbench.tui.render.demo_report import circuit_verdict, section
-from workbench.tui.render.report import report_view
+from workbench.tui.render.report import continued, report_view
 
 DOCUMENTS: dict[str, dict[str, Any]] = {
     "capture": {"capture": 1, "train_tokens": 900, "validation_tokens": 100, "bytes": 5_000_000, "layers": [2, 7]},
@@ -101,6 +104,15 @@ def test_given_a_circuits_faithfulness_when_judged_then_bad_is_called_bad(faithf
     assert circuit_verdict(faithfulness).startswith("not faithful") != faithful
 
 
+@given(st.lists(st.text(st.characters(categories=["L", "P", "Zs"]), min_size=1), min_size=1), st.integers(20, 100))
+def test_given_a_long_command_when_continued_over_lines_then_a_shell_reads_the_same_words(
+    words: list[str], width: int
+) -> None:
+    lines = continued(shlex.join(words), width)
+    assert shlex.split("\n".join(lines).removeprefix("$ ").replace("\\\n", "")) == words
+    assert all(cell_len(line) <= width for line in lines if len(shlex.split(line.rstrip("\\"))) > 2)
+
+
 @pytest.mark.parametrize("width", [80, 160])
 def test_given_documents_when_reported_then_every_number_has_its_unit_and_its_command(width: int) -> None:
     train = {
@@ -132,4 +144,4 @@ def test_given_documents_when_reported_then_every_number_has_its_unit_and_its_co
         section("validate", "validate", "workbench --project demo validate 1", validate),
         section("verify", "verify", "workbench --project demo verify demo/demo.zip", verify),
     ]
-    assert_golden("report", report_view("workbench demo", sections, ["the whole path took 8 min 05 s"]), width)
+    assert_golden("report", report_view("workbench demo", sections, ["the whole path took 8 min 05 s"], width), width)

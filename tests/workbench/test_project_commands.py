@@ -37,7 +37,7 @@ def _insert_graph(made: Project, job: int, file_id: int) -> None:
     table = made.db.table("graph")
     table.insert({
         "id": 1, "job_id": job, "prompt": "a b", "tokens": "[1, 2]", "dictionary": "demo", "rule": "ray",
-        "targets": json.dumps([{"id": 9, "token": " c", "probability": 0.4}]), "file_id": file_id,
+        "targets": json.dumps([{"id": 9, "token": " c", "probability": 0.4, "rival": " d"}]), "file_id": file_id,
         "closing_error": 1e-7, "replacement_score": 0.6, "completeness_score": 0.8,
         "summary": json.dumps({"tokens": ["a", " b"]}),
     })  # fmt: skip
@@ -109,7 +109,7 @@ def test_given_a_validated_graph_when_shown_then_prediction_and_measurement_stan
     assert "+0.700 ✓" in line
     assert "→ ·c" in line
     assert "−███▊   75.0 %" in line
-    assert "logit ·c  p 0.400" in out
+    assert "logit ·c − ·d  p 0.400" in out
     assert "pruned, constants: 25.0 %" in out
 
 
@@ -118,7 +118,7 @@ def test_given_a_feature_as_root_when_shown_outwards_then_the_tree_starts_there(
 ) -> None:
     words = ("graph", "show", "1", "--root", "L1/7@1", "--direction", "out")
     out = workbench(capsys, "--project", str(project), *words).out
-    assert out.splitlines()[-1].endswith("└─ logit ·c  p 0.400")
+    assert out.splitlines()[-1].endswith("└─ logit ·c − ·d  p 0.400")
 
 
 def test_given_a_feature_that_was_pruned_when_named_as_root_then_one_line_says_so(

@@ -82,7 +82,9 @@ def _report(done: Sequence[Done], project: Project, directory: Path, elapsed_s: 
         title = f"{each.step.name}: {each.step.title}"
         sections.append(section(each.step.kind, title, step_command(each, directory), each.document, views))
     closing = (f"the whole path took {duration(elapsed_s)}", f"read on: workbench --project {directory} graph list")
-    return report_view(f"workbench demo: {project.model.spec}, project {directory}", sections, closing)
+    return report_view(
+        f"workbench demo: {project.model.spec}, project {directory}", sections, closing, stdout_console().width
+    )
 
 
 def _tree(project: Project, graph: int) -> RenderableType:

@@ -25,18 +25,11 @@ def search(
     json: JsonOption = False,
 ) -> None:
     """Features in which all the words occur, best first."""
-    from store.graphs import feature_words
-    from store.search import search_features
+    from store import features
     from workbench.tui.render.features import feature_table
 
     with open_project(ctx) as project:
-        query = " ".join(words)
-        found = search_features(project.db, query, dictionary=dictionary, layers=layer, limit=limit)
-        known = {(f.dictionary, f.name): feature_words(project.db, f.dictionary, {(f.layer, f.feature)}) for f in found}
-    rows = []
-    for feature in found:
-        promoted = known[feature.dictionary, feature.name][feature.layer, feature.feature].promoted
-        rows.append(asdict(feature) | {"feature": feature.name, "promoted": promoted})
+        rows = features.search(project.db, " ".join(words), dictionary, layer, limit)
     if json:
         emit_json({"features": rows})
     else:

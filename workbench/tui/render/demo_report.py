@@ -68,7 +68,7 @@ def _evaluate(document: Document) -> Content:
         Figure("CE recovered, all at once", number(joint["ce_recovered"]), "share"),
         Figure("KL recovered, all at once", number(joint["kl_recovered"]), "share"),
     ]
-    return figures, [evaluation.verdict(joint["ce_recovered"])], []
+    return figures, [evaluation.verdict(joint["ce_recovered"], joint["kl_recovered"])], []
 
 
 def _index(document: Document) -> Content:
@@ -119,8 +119,10 @@ def circuit_verdict(faithfulness: float | None) -> str:
     if faithfulness is None:
         return "faithfulness could not be computed: removing every feature changes nothing"
     if abs(1 - faithfulness) <= 1 - GOOD_FAITHFULNESS:
-        return f"the circuit alone carries the behaviour ({faithfulness:.0%})"
-    return f"not faithful: the circuit alone gives {faithfulness:.0%} of the behaviour; what it leaves out matters"
+        return f"the circuit alone carries the behaviour ({percent(faithfulness, 0)})"
+    return (
+        f"not faithful: the circuit alone gives {percent(faithfulness, 0)} of the behaviour; what it leaves out matters"
+    )
 
 
 def _pack(document: Document) -> Content:

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Group
 from rich.text import Text
 
-from workbench.tui.render.bars import bar
+from workbench.tui.render.bars import bar, percent
 from workbench.tui.render.document import records_table
 from workbench.tui.render.facts import facts
 from workbench.tui.render.tokens import show_text
@@ -22,7 +22,7 @@ _COLUMNS = {
     "kl_recovered": "KL recovered",
 }
 GOOD_RECOVERY = 0.9
-"""Below this share of CE recovered, a view says that the replacement is not faithful."""
+"""Below this share of CE or KL recovered, a view says that the replacement is not faithful."""
 
 
 def evaluation_view(document: Mapping[str, Any]) -> Group:
@@ -34,17 +34,18 @@ def evaluation_view(document: Mapping[str, Any]) -> Group:
         records_table(layers, _COLUMNS),
         Text(""),
         Text(f"all {len(layers)} layers at once  {_recovery('CE', joint)}  {_recovery('KL', joint)}"),
-        Text(show_text(verdict(joint["ce_recovered"])), style="bold"),
+        Text(show_text(verdict(joint["ce_recovered"], joint["kl_recovered"])), style="bold"),
     )
 
 
-def verdict(ce_recovered: float | None) -> str:
-    """What a person may conclude from the CE recovered with all layers replaced."""
-    if ce_recovered is None:
-        return "CE recovered could not be computed: the ablated model is no worse than the whole one"
-    if ce_recovered >= GOOD_RECOVERY:
-        return f"faithful enough to read: {ce_recovered:.1%} of the CE is recovered"
-    return f"not faithful: only {ce_recovered:.1%} of the CE is recovered with these layers replaced together"
+def verdict(ce_recovered: float | None, kl_recovered: float | None) -> str:
+    """What a person may conclude from what is recovered with all layers replaced: the worse of CE and KL decides."""
+    if ce_recovered is None or kl_recovered is None:
+        return "recovery could not be computed: the ablated model is no worse than the whole one"
+    recovered = f"{percent(ce_recovered)} of the CE and {percent(kl_recovered)} of the KL are recovered"
+    if min(ce_recovered, kl_recovered) >= GOOD_RECOVERY:
+        return f"faithful enough to read: {recovered}"
+    return f"not faithful: with these layers replaced together, {recovered}"
 
 
 def _recovery(name: str, joint: Mapping[str, Any]) -> str:

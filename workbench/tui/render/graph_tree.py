@@ -152,7 +152,8 @@ def _numbers(line: TreeLine, measured: bool) -> Text:
 def _describe(node: NodeView, view: GraphView) -> tuple[str, str]:
     """The node's name with its token, and what is known about it."""
     if node.kind == "logit":
-        return f"logit {show_token(node.text)}", f"p {node.activation:.3f}"
+        rival = f" − {show_token(node.rival)}" if node.rival else ""
+        return f"logit {show_token(node.text)}{rival}", f"p {node.activation:.3f}"
     here = show_token(view.tokens[node.position]) if 0 <= node.position < len(view.tokens) else ""
     if node.kind == "token":
         return f"token {here} {node.name}", ""

@@ -41,6 +41,8 @@ class NodeView:
     verdict: Verdict = Verdict.UNTESTED
     text: str = ""
     """The token's or logit's text."""
+    rival: str = ""
+    """The text of the token whose logit is taken away from this one's."""
     label: str = ""
     promoted: tuple[str, ...] = ()
 
@@ -154,6 +156,9 @@ def _node_view(
         predicted_effect=node.predicted_effect,
         measured_effect=effect.measured if effect else None,
         verdict=Verdict(effect.verdict) if effect else Verdict.UNTESTED,
+        rival=next((t["rival"] or "" for t in record.targets if t["id"] == node.feature), "")
+        if node.kind == "logit"
+        else "",
         text=tokens[node.position] if node.kind == "token" else texts.get(node.feature, ""),
         label=known.label if known else "",
         promoted=tuple(token for token, _ in known.promoted) if known else (),
