@@ -17,7 +17,7 @@ from tasks.circuits.nodes import ActiveFeatures
 from tasks.circuits.targets import LogitTarget
 from tasks.dictionaries.dictionary_set import DictionarySet
 from tasks.dictionaries.protocol import Dictionary
-from tasks.dictionaries.splice import Splice, reconstruction, spliced_logits
+from tasks.dictionaries.splice import Splice, spliced_logits
 from tasks.model.language_model import LanguageModel
 
 Gradients = dict[int, Float[Tensor, "batch pos d_write"]]
@@ -116,11 +116,11 @@ class _Block:
         return dict(zip(self.deltas, of_writes, strict=True)), of_embeddings
 
     def _held(self, dictionary: Dictionary, delta: Tensor) -> Splice:
-        """Features held by a stop-gradient, the error passing: out = D(z).detach() + (h - D(z)) + delta."""
+        """Features held by a stop-gradient; the error and a linear bypass pass: D(z).detach() + (h - D(z)) + delta."""
 
         def change(read: Tensor, write: Tensor) -> Tensor:
             self.read[dictionary.layer] = read.float()
-            rebuilt = reconstruction(dictionary, read.float()).to(write.dtype)
+            rebuilt = dictionary.decode(dictionary.encode(read.float())).to(write.dtype)
             held = rebuilt.detach() + (write - rebuilt)
             return torch.cat([write[:, : self.start], held[:, self.start :]], dim=1) + delta
 

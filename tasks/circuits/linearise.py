@@ -17,8 +17,8 @@ from torch import Tensor
 Activation = Callable[[Tensor], Tensor]
 
 SMALL_GATE = 1e-12
-"""Below this |g| the ratio's limit at zero, act'(0)/2, stands for 0/0. Above it the quotient keeps its digits: near zero
-act(g) and S are g times something near act'(0) and its half, so nothing cancels."""
+"""Below this |g| the ratio's limit at zero, act'(0)/2, stands for 0/0. Above it the quotient keeps its digits: act(g)
+and S are g times something near act'(0) and its half, so nothing cancels."""
 
 
 class Rule(StrEnum):
