@@ -30,6 +30,9 @@ CANDIDATES = ("offline:facts", "offline:python", "offline")
 LAYER = 15
 TRAIN_TOKENS = 40_000
 HELD_OUT_TOKENS = 4_000
+"""For FVU."""
+SPLICED_TOKENS = 1_000
+"""For CE and KL recovered: each costs six passes through the rest of the model."""
 CONTEXT_LENGTH = 64
 _EPOCHS = 3
 _PLAN = TrainingPlan(
@@ -43,19 +46,17 @@ class TestSet:
     """Text that no candidate's SAE was trained on."""
 
     name: str
-    batches: list[TokenBatch]
     rows: Tensor
     """h at the trial's layer."""
+    spliced: list[TokenBatch]
+    """The part that CE and KL are measured on."""
 
 
 def main() -> None:
     """Print one line for each candidate and test set."""
     model = load_model(EMBEDDED_SPEC)
     specs = sys.argv[1:] or list(CANDIDATES)
-    tests = [_test_set(model, "behaviours", [b for split in ("train", "validation") for b in _prompts(model, split)])]
-    tests += [
-        _test_set(model, spec, list(_text(model, open_corpus(spec), HELD_OUT_TOKENS, "validation"))) for spec in specs
-    ]
+    tests = [_prompts(model), *(_held_out(model, spec) for spec in specs)]
     print(f"{'trained on':32} {'judged on':32} {'FVU h':>7} {'FVU out':>8} {'CE rec.':>8} {'KL rec.':>8}")
     for spec in specs:
         rows = _hidden(model, _text(model, open_corpus(spec), TRAIN_TOKENS, "train"))
@@ -64,23 +65,22 @@ def main() -> None:
             print(f"{spec:32} {test.name:32} {_figures(model, autoencoder, rows.mean(0), test)}", flush=True)
 
 
-def _prompts(model: LanguageModel, split: Split) -> Iterator[TokenBatch]:
-    """The behaviours' clean and corrupt prompts, each with the token it should give."""
-    texts = [
-        text
-        for behaviour in load_behaviours().values()
-        for pair in behaviour.pairs
-        for text in (pair.clean + pair.decisive, str(pair.corrupt) + str(pair.rival))
-    ]
-    return _text(model, Corpus("behaviours", lambda: iter(texts)), 1_000_000, split)
+def _prompts(model: LanguageModel) -> TestSet:
+    """The behaviours' clean prompts, each with the token it should give."""
+    texts = [pair.clean + pair.decisive for behaviour in load_behaviours().values() for pair in behaviour.pairs]
+    corpus = Corpus("behaviours", lambda: iter(texts))
+    batches = list(token_batches(model, corpus, CONTEXT_LENGTH, HELD_OUT_TOKENS, "train", 0, validation_share=0.0))
+    return TestSet("behaviours", _hidden(model, iter(batches)), batches)
+
+
+def _held_out(model: LanguageModel, spec: str) -> TestSet:
+    corpus = open_corpus(spec)
+    rows = _hidden(model, _text(model, corpus, HELD_OUT_TOKENS, "validation"))
+    return TestSet(spec, rows, list(_text(model, corpus, SPLICED_TOKENS, "validation")))
 
 
 def _text(model: LanguageModel, corpus: Corpus, n_tokens: int, split: Split) -> Iterator[TokenBatch]:
     return token_batches(model, corpus, CONTEXT_LENGTH, n_tokens, split, seed=0)
-
-
-def _test_set(model: LanguageModel, name: str, batches: list[TokenBatch]) -> TestSet:
-    return TestSet(name, batches, _hidden(model, iter(batches)))
 
 
 def _hidden(model: LanguageModel, batches: Iterator[TokenBatch]) -> Tensor:
@@ -98,7 +98,7 @@ def _figures(model: LanguageModel, autoencoder: SparseAutoencoder, mean: Tensor,
     meter = QualityMeter(autoencoder, model.layers[LAYER].down.weight.detach())
     meter.add(test.rows)
     quality = meter.quality()
-    _, joint = measure_recovery(model, {LAYER: autoencoder}, {LAYER: mean}, test.batches, lambda _done: None)
+    _, joint = measure_recovery(model, {LAYER: autoencoder}, {LAYER: mean}, test.spliced, lambda _done: None)
     ce, kl = joint.recovered("ce", "zero"), joint.recovered("kl", "zero")
     return f"{quality.fvu:7.3f} {quality.fvu_output:8.3f} {ce:8.3f} {kl:8.3f}"
 
