@@ -231,7 +231,7 @@ def _logit_weights(targets: Sequence[LogitTarget], like: Tensor) -> Float[Tensor
 class _Block:
     """Rows with their feature edges (row by row), all leaf edges (errors, tokens), and totals."""
 
-    features: Int[Tensor, " row"]
+    features: Int[Tensor, " attributed"]
     """The rows' own columns; empty for logits."""
     start: Int[Tensor, " row_and_end"]
     """Where each row's feature edges begin."""

@@ -15,6 +15,7 @@ from workbench.cli.output import emit_json, emit_view, stdout_console
 from workbench.tui.render.facts import facts
 
 if TYPE_CHECKING:
+    from store.graphs import GraphRecord
     from store.project import Project
     from workbench.tui.render.graph_view import GraphView
 
@@ -67,20 +68,24 @@ def show(
 def export(
     ctx: typer.Context,
     graph: GraphArgument,
-    file: Annotated[Path, typer.Argument(help="Where it goes; ends in .graphml.", metavar="FILE")],
+    file: Annotated[Path, typer.Argument(help="Where it goes; its ending is the format if --format is not given.")],
+    format: Annotated[
+        Literal["graphml", "safetensors"] | None,
+        typer.Option(help="graphml: the kept graph. safetensors: all arrays, with the dense adjacency."),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Write the kept nodes and edges for other tools, with every number they carry."""
+    """Write a graph for other tools, with every number it carries."""
     from store import graphs
-    from tasks.circuits.graph_export import graphml
 
-    if file.suffix != ".graphml":
-        raise BadInput(f"{file} does not end in .graphml", "GraphML is the format that is written")
+    chosen = format or file.suffix.removeprefix(".")
+    if chosen not in ("graphml", "safetensors"):
+        raise BadInput(f"{file} ends in neither .graphml nor .safetensors", "name it so, or give --format")
     if file.exists():
         raise BadInput(f"{file} exists", "choose another name")
     with open_project(ctx) as project:
         record = graphs.find(project.db, graph)
-        content = graphml(record, graphs.nodes(project.db, graph), graphs.edges(project.db, graph))
+        content = _exported(project, record, chosen)
     try:
         file.write_bytes(content)
     except OSError as error:
@@ -90,6 +95,18 @@ def export(
         emit_json(document)
     else:
         emit_view(facts(document))
+
+
+def _exported(project: Project, record: GraphRecord, format_name: str) -> bytes:
+    from store import graphs
+
+    if format_name == "safetensors":
+        from tasks.circuits.graph_arrays import dense_arrays
+
+        return dense_arrays(record, project.files.verify(graphs.arrays(project, record.id)))
+    from tasks.circuits.graph_export import graphml
+
+    return graphml(record, graphs.nodes(project.db, record.id), graphs.edges(project.db, record.id))
 
 
 def load_graph_view(project: Project, graph_id: int) -> GraphView:
