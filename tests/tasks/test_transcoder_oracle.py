@@ -37,9 +37,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
 @pytest.mark.parametrize("run", RUNS)
 def test_a_traced_transcoder_graph_is_the_peers(project: Project, run: str) -> None:
     folder, budget = RUNS[run]
-    params = Params(
-        prompt=PROMPT, dictionary=f"transcoder:{ORACLE / folder}", logit_probability=0.9, edge_effects=False, **budget
-    )
+    options = {"prompt": PROMPT, "dictionary": f"transcoder:{ORACLE / folder}", "logit_probability": 0.9} | budget
+    params = Params.model_validate(options | {"edge_effects": False})
     document = execute("trace", params, Context(project))
     peer = load_file(ORACLE / run / "graph.safetensors")
     meta = json.loads((ORACLE / run / "meta.json").read_text())
