@@ -18,8 +18,12 @@ from torch import Tensor
 from store.errors import BadInput
 from tasks.dictionaries.dictionary_set import DictionarySet
 
-LAYERS = r"\d+(?:-\d+)?(?:,\d+(?:-\d+)?)*"
-PATTERN = re.compile(rf"L(?P<layers>{LAYERS})/(?P<feature>\*|\d+)(?:@(?P<positions>\*|-?\d+(?:,-?\d+)*))?")
+NUMBER = r"[0-9]{1,9}"
+LAYER = r"[0-9]{1,4}"
+LAYERS = rf"{LAYER}(?:-{LAYER})?(?:,{LAYER}(?:-{LAYER})?)*"
+PATTERN = re.compile(
+    rf"L(?P<layers>{LAYERS})/(?P<feature>\*|{NUMBER})(?:@(?P<positions>\*|-?{NUMBER}(?:,-?{NUMBER})*))?"
+)
 HOW = "write features as L12/345, L12/345@7, L12/345@-1 or L4-12/*@*"
 
 
@@ -41,6 +45,8 @@ def parse_feature(text: str) -> FeatureName:
     layers: list[int] = []
     for part in match["layers"].split(","):
         first, _, last = part.partition("-")
+        if last and int(last) < int(first):
+            raise BadInput(f"the layers {part} of {text!r} run backwards", f"write L{last}-{first}")
         layers.extend(range(int(first), int(last or first) + 1))
     positions = match["positions"] or "*"
     return FeatureName(
