@@ -163,4 +163,4 @@ def rows_of(active: ActiveFeatures, places: Sequence[tuple[int, int, int]]) -> B
     """A mask over active features: those at the given (layer, position, index)."""
     wanted = set(places)
     columns = zip(active.layer.tolist(), active.position.tolist(), active.index.tolist(), strict=True)
-    return torch.tensor([place in wanted for place in columns], device=active.layer.device)
+    return torch.tensor([place in wanted for place in columns], dtype=torch.bool, device=active.layer.device)
