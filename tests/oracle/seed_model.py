@@ -21,15 +21,15 @@ class SeedModel:
     def __init__(self, hf: PreTrainedModel) -> None:
         """Copy the weights of `hf` in float64."""
         self.config = hf.config
-        self.weights = {name: value.detach().double() for name, value in hf.state_dict().items()}
+        self.weights: dict[str, Tensor] = {name: value.detach().double() for name, value in hf.state_dict().items()}
         self.gemma = hf.config.model_type.startswith("gemma")
         self.n_layers = int(hf.config.num_hidden_layers)
         self.unembedding = self.weights.get("lm_head.weight", self.weights["model.embed_tokens.weight"])
 
     def embed(self, tokens: list[int]) -> Tensor:
         """What the first layer takes, [pos, d]."""
-        embedded = self.weights["model.embed_tokens.weight"][tokens]
-        return embedded * self.config.hidden_size**0.5 if self.gemma else embedded
+        scale: float = self.config.hidden_size**0.5 if self.gemma else 1.0
+        return self.weights["model.embed_tokens.weight"][tokens] * scale
 
     def logits(self, x: Tensor, mlp: Mlp | None = None, *, frozen: bool = False) -> Tensor:
         """Logits before a soft cap, [pos, vocab], from embeddings; `frozen` stops gradients in patterns and norms."""
@@ -44,12 +44,13 @@ class SeedModel:
 
     def capped(self, logits: Tensor) -> Tensor:
         """Logits as the model gives them."""
-        cap = getattr(self.config, "final_logit_softcapping", None)
+        cap: float | None = getattr(self.config, "final_logit_softcapping", None)
         return logits if cap is None else cap * torch.tanh(logits / cap)
 
     def norm(self, x: Tensor, name: str, frozen: bool) -> Tensor:
         """RMS norm; Gemma multiplies by one plus the weight."""
-        inverse = (x.square().mean(-1, keepdim=True) + self.config.rms_norm_eps).rsqrt()
+        epsilon: float = self.config.rms_norm_eps
+        inverse = (x.square().mean(-1, keepdim=True) + epsilon).rsqrt()
         weight = self.weights[f"{name}.weight"] + (1.0 if self.gemma else 0.0)
         return x * (inverse.detach() if frozen else inverse) * weight
 
@@ -100,7 +101,7 @@ class SeedModel:
         k, v = k.repeat_interleave(group, 0), v.repeat_interleave(group, 0)
         scale = (getattr(config, "query_pre_attn_scalar", None) or config.head_dim) ** -0.5
         scores = q @ k.transpose(1, 2) * scale
-        cap = getattr(config, "attn_logit_softcapping", None)
+        cap: float | None = getattr(config, "attn_logit_softcapping", None)
         if cap is not None:
             scores = cap * torch.tanh(scores / cap)
         position = torch.arange(len(x))

@@ -79,7 +79,8 @@ def along_all_paths(direct: EffectRows, features: ActiveFeatures) -> Tensor:
     """The logit's effects when every path counts: P = E[logit] + Σ_t P[t]/z[t] E[t], solved as a linear system."""
     between, to_logit = direct.of_features[:-1].double(), direct.of_features[-1].double()
     step = between / features.activation.double()[:, None]
-    return torch.linalg.solve(torch.eye(len(step)).double() - step.T, to_logit)
+    total: Tensor = torch.linalg.solve(torch.eye(len(step)).double() - step.T, to_logit)
+    return total
 
 
 @pytest.mark.parametrize(("family", "kind"), [("llama", "sae"), *((family, "skip") for family in FAMILIES)])

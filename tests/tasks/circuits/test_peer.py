@@ -46,8 +46,8 @@ def transcoders(kind: str) -> DictionarySet:
     layers = {}
     for layer in range(4):
         weights = load_file(ORACLE / f"transcoders_{kind}" / f"layer_{layer}.safetensors")
-        layers[layer] = Transcoder(layer, **{name: weights[name] for name in ("W_enc", "b_enc", "W_dec", "b_dec")},
-                                   k=8 if kind == "topk" else None)  # fmt: skip
+        W_enc, b_enc, W_dec, b_dec = (weights[name] for name in ("W_enc", "b_enc", "W_dec", "b_dec"))
+        layers[layer] = Transcoder(layer, W_enc, b_enc, W_dec, b_dec, k=8 if kind == "topk" else None)
     return DictionarySet(kind, layers)
 
 
@@ -115,8 +115,8 @@ def test_setting_a_feature_gives_the_peers_logits(kind: str) -> None:
     arrays = load_file(ORACLE / f"{kind}_transformerlens" / "interventions.safetensors")
     tokens = peer(f"{kind}_transformerlens")[0]["input_tokens"].flatten().tolist()
     layer, position, index, _ = arrays["feature"].tolist()
-    place = [torch.tensor([each]) for each in (0, layer, position, index)]
-    edit = Edits(*place, torch.zeros(1), arrays["new_value"][None])
+    row, at_layer, at, feature = (torch.tensor([each]) for each in (0, layer, position, index))
+    edit = Edits(row, at_layer, at, feature, torch.zeros(1), arrays["new_value"][None])
     edited = edited_logits(model(), tokens, transcoders(kind), edit, 1)[0]
     unedited = model().logits(model().token_tensor(tokens))[0]
     torch.testing.assert_close(unedited, arrays["base.logits"], rtol=0, atol=TOLERANCE)
