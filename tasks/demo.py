@@ -70,18 +70,18 @@ def demo_steps(directory: Path) -> tuple[Step, ...]:
     """The whole path on a project in `directory`."""
     pack = directory / "demo.zip"
     return (
-        Step("baseline", "baseline", "does the model do it at all?", 20, lambda _: {"behaviours": BEHAVIOURS}),
-        Step("capture", "capture", "MLP activations of six layers", 30, lambda _: {"tokens": 30_000}),
-        Step("train", "train", "one sparse autoencoder a layer", 90, _training),
-        Step("evaluate", "evaluate", "the replacement model", 40, lambda _: {"dictionary": "sae"}),
-        Step("index", "index", "what each feature is about", 30, _indexing),
+        Step("baseline", "baseline", "does the model do it at all?", 14, lambda _: {"behaviours": BEHAVIOURS}),
+        Step("capture", "capture", "MLP activations of six layers", 42, lambda _: {"tokens": 30_000}),
+        Step("train", "train", "one sparse autoencoder a layer", 55, _training),
+        Step("evaluate", "evaluate", "the replacement model", 50, lambda _: {"dictionary": "sae"}),
+        Step("index", "index", "what each feature is about", 20, _indexing),
         Step("search", "features search", "find a feature", 1, lambda _: {"words": SEARCHED}, _search),
-        Step("trace neurons", "trace", "the circuit in neurons", 60, lambda _: _tracing("neurons")),
-        Step("trace SAEs", "trace", "the circuit in SAE features", 40, lambda _: _tracing("sae")),
-        Step("validate neurons", "validate", "every claim, in the real model", 60, lambda d: _validating(d, "neurons")),
-        Step("validate SAEs", "validate", "every claim, in the real model", 30, lambda d: _validating(d, "SAEs")),
-        Step("pack", "pack", "everything in one file", 5, lambda _: {"file": pack}, reuse=False),
-        Step("verify", "verify", "the pack in a fresh directory", 200, lambda _: {"file": pack}, _verify),
+        Step("trace neurons", "trace", "the circuit in the neurons of the same layers", 25, _tracing_neurons),
+        Step("trace SAEs", "trace", "the circuit in SAE features", 16, lambda _: _tracing("sae")),
+        Step("validate neurons", "validate", "every claim, in the real model", 25, lambda d: _validating(d, "neurons")),
+        Step("validate SAEs", "validate", "every claim, in the real model", 13, lambda d: _validating(d, "SAEs")),
+        Step("pack", "pack", "everything in one file", 3, lambda _: {"file": pack}, reuse=False),
+        Step("verify", "verify", "the pack in a fresh directory", 145, lambda _: {"file": pack}, _verify),
     )
 
 
@@ -114,15 +114,12 @@ def _indexing(documents: Documents) -> Options:
 
 
 def _tracing(dictionary: str) -> Options:
-    return {
-        "prompt": PROMPT,
-        "dictionary": dictionary,
-        "target": TARGET,
-        "versus": RIVAL,
-        "max_nodes": 1000,
-        "node_threshold": 0.5,
-        "edge_threshold": 0.9,
-    }
+    return {"prompt": PROMPT, "dictionary": dictionary, "target": TARGET, "versus": RIVAL, "max_nodes": 1000}
+
+
+def _tracing_neurons(documents: Documents) -> Options:
+    """Neurons of the layers that the SAEs replace, so that the two graphs can be compared."""
+    return _tracing("neurons") | {"layers": ",".join(map(str, documents["capture"]["layers"]))}
 
 
 def _validating(documents: Documents, which: str) -> Options:
