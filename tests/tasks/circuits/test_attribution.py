@@ -1,0 +1,176 @@
+"""Budgets and sparse rows: what is left out of a graph is in the rows' totals, and nothing else changes."""
+
+from collections.abc import Callable
+from functools import cache
+
+import pytest
+import torch
+from torch import Tensor
+
+from tasks.circuits import attribution
+from tasks.circuits.attribution import Attribution, attribute
+from tasks.circuits.frozen import freeze
+from tasks.circuits.influence import scores
+from tasks.circuits.linearise import Rule
+from tasks.circuits.measures import measure_nodes
+from tasks.circuits.nodes import find_sources
+from tasks.circuits.prune import prune
+from tasks.circuits.sweep import Sweep
+from tasks.circuits.targets import LogitTarget, logit_rows, named_logit, salient_logits
+from tasks.model.language_model import LanguageModel
+from tests.oracle.effects import LiveModel, Target
+from tests.oracle.plain_dictionary import dictionary_set, plain_set
+from tests.oracle.seed_model import SeedModel
+from tests.tiny import tiny_language_model
+
+TOKENS = [5, 17, 44, 3, 71, 28, 60]
+Models = Callable[[str], LanguageModel]
+
+
+@cache
+def sweep_of(family: str = "qwen3", kind: str = "sae") -> Sweep:
+    """One prompt, ready to be pulled back."""
+    model = tiny_language_model(family)
+    run, dictionaries = freeze(model, TOKENS), dictionary_set(kind, plain_set(kind, model))
+    return Sweep(model, run, dictionaries, find_sources(model, run, dictionaries), Rule.RAY)
+
+
+def targets(sweep: Sweep) -> list[LogitTarget]:
+    """A few of the most probable next tokens."""
+    return salient_logits(sweep.run, sweep.run.logits.softmax(-1), 4, 0.99)
+
+
+def graph_of(sweep: Sweep, max_nodes: int = 10_000, refresh: int = 8, block: int = 5) -> Attribution:
+    return attribute(sweep, targets(sweep), max_nodes=max_nodes, refresh=refresh, block=block)
+
+
+def dense(graph: Attribution) -> Tensor:
+    """[target, source] among the attribution's own nodes."""
+    matrix = torch.zeros(graph.n_nodes, graph.n_nodes).double()
+    matrix[graph.target, graph.source] = graph.share.double()
+    return matrix
+
+
+def whole_matrix(sweep: Sweep) -> Tensor:
+    """Rows of every active feature, then of the logits, straight from the sweep; columns are sources."""
+    rows = [sweep.pull_back(sweep.feature_rows(sweep.sources.features)),
+            sweep.pull_back(logit_rows(sweep.model, sweep.run, targets(sweep)))]  # fmt: skip
+    return torch.cat([each.shares for each in rows]).double()
+
+
+def chosen_by_hand(sweep: Sweep, budget: int, refresh: int) -> list[int]:
+    """METHOD §4: logits first, then by influence through known rows only, `refresh` at a time."""
+    matrix = whole_matrix(sweep).abs()
+    weights = torch.tensor([target.probability for target in targets(sweep)]).double()
+    n = len(sweep.sources.features)
+    fraction = matrix / matrix.sum(1, keepdim=True)
+    known: list[int] = []
+    while len(known) < budget:
+        influence = weights @ fraction[n:, :n]
+        known_rows = torch.zeros(n, n).double()
+        known_rows[known] = fraction[known, :n]
+        total, term = influence.clone(), influence
+        for _ in range(sweep.sources.n_layers):
+            term = term @ known_rows
+            total += term
+        total[known] = -1
+        known += total.sort(descending=True, stable=True).indices[: min(refresh, budget - len(known))].tolist()
+    return sorted(known)
+
+
+@pytest.mark.parametrize(("budget", "refresh"), [(1, 8), (10, 3), (25, 8), (25, 25)])
+def test_a_budget_takes_the_most_influential_features_in_refreshes(budget: int, refresh: int) -> None:
+    sweep = sweep_of()
+    graph = graph_of(sweep, budget, refresh)
+    assert graph.rows_of_active.tolist() == chosen_by_hand(sweep, budget, refresh)
+    assert len(graph.features) == budget and graph.n_active == len(sweep.sources.features)
+
+
+def test_the_whole_graph_is_the_matrix_of_the_sweep() -> None:
+    sweep = sweep_of()
+    graph, n = graph_of(sweep), len(sweep.sources.features)
+    found = dense(graph)[[*range(n), *range(graph.first_logit, graph.n_nodes)], : graph.first_logit]
+    torch.testing.assert_close(found, whole_matrix(sweep), rtol=1e-5, atol=1e-6)
+    assert bool((graph.unattributed.abs() <= 1e-5 * graph.size).all())
+
+
+def test_within_a_budget_each_row_still_adds_up() -> None:
+    sweep = sweep_of()
+    whole, part = graph_of(sweep), graph_of(sweep, 20)
+    rows = part.rows_of_active.tolist()
+    known = [*rows, *range(whole.first_error, whole.n_nodes)]
+    torch.testing.assert_close(dense(part), dense(whole)[known][:, known], rtol=1e-5, atol=1e-6)
+    targets_of = [*range(len(rows)), *range(part.first_logit, part.n_nodes)]
+    total = dense(part)[targets_of].sum(1) + part.bias + part.unattributed
+    torch.testing.assert_close(total.float(), part.value, rtol=1e-4, atol=1e-5)
+    chosen = [*rows, *range(len(whole.features), len(whole.value))]
+    torch.testing.assert_close(part.size, whole.size[chosen], rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(part.value, whole.value[chosen])
+
+
+def test_rows_that_do_not_fit_drop_their_smallest_feature_edges_into_the_total(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sweep = sweep_of("llama", "neurons")
+    fits = graph_of(sweep, 40)
+    monkeypatch.setattr(attribution, "ROW_BUDGET_BYTES", 1)
+    monkeypatch.setattr(attribution, "SMALLEST_KEPT", 2e-3)
+    thin = graph_of(sweep, 40)
+    assert len(thin.source) < len(fits.source)
+    assert torch.equal(dense(thin)[:, thin.first_error :], dense(fits)[:, fits.first_error :])
+    rows = [*range(len(thin.features)), *range(thin.first_logit, thin.n_nodes)]
+    total = dense(thin)[rows].sum(1) + thin.bias + thin.unattributed
+    torch.testing.assert_close(total.float(), thin.value, rtol=1e-4, atol=1e-5)
+
+
+def test_neither_the_block_nor_the_order_of_work_changes_the_graph() -> None:
+    sweep = sweep_of()
+    first, second = graph_of(sweep, 25, 8, block=3), graph_of(sweep, 25, 8, block=64)
+    torch.testing.assert_close(dense(first), dense(second), rtol=1e-5, atol=1e-6)
+    assert torch.equal(first.rows_of_active, second.rows_of_active)
+    again = graph_of(sweep, 25, 8, block=3)
+    assert torch.equal(first.share, again.share) and torch.equal(first.source, again.source)
+
+
+def test_share_and_predicted_effect_of_every_node_are_the_twins(tiny_model: Models) -> None:
+    sweep, target = sweep_of(), LogitTarget(9, 6, 1.0, rival=2)
+    measures = measure_nodes(sweep, target)
+    rows = sweep.pull_back(logit_rows(sweep.model, sweep.run, [target]), through_dictionaries=True)
+    features = sweep.sources.features
+    places = zip(features.layer.tolist(), features.position.tolist(), features.index.tolist(), strict=True)
+    live = LiveModel(SeedModel(sweep.model.hf), TOKENS, plain_set("sae", sweep.model), list(places))
+    effects = live.effects(Target(9, rival=2))[0]
+    torch.testing.assert_close(measures.predicted_effect.double(), effects, rtol=1e-4, atol=1e-5)
+    graph = graph_of(sweep, 20)
+    of_nodes = measures.node_share(graph)
+    chosen = graph.rows_of_active
+    torch.testing.assert_close(of_nodes[: len(chosen)], rows.shares[0, : len(features)][chosen])
+    torch.testing.assert_close(of_nodes[graph.first_error : graph.first_logit], rows.shares[0, len(features) :])
+    assert of_nodes[graph.first_logit :].tolist() == [0.0] * len(graph.logits)
+
+
+def test_a_named_target_has_all_the_weight_and_salient_ones_their_probability(tiny_model: Models) -> None:
+    sweep = sweep_of()
+    probabilities = sweep.run.logits.softmax(-1)
+    last = probabilities[-1].sort(descending=True)
+    for count, mass in ((3, 0.999), (10, 0.3), (1, 0.999)):
+        found = salient_logits(sweep.run, probabilities, count, mass)
+        needed = int((last.values.cumsum(0) < mass).sum()) + 1
+        assert [target.token for target in found] == last.indices[: min(count, needed)].tolist()
+    named = named_logit(sweep.model, sweep.run, probabilities, "w7", "w11")
+    assert (named.token, named.rival, named.position) == (7, 11, 6)
+    single = attribute(sweep, [named], max_nodes=5, refresh=5, block=5)
+    assert single.logit_weights.tolist() == [0.0] * (single.n_nodes - 1) + [1.0]
+    many = graph_of(sweep, 5)
+    assert many.logit_weights[many.first_logit :].tolist() == pytest.approx([t.probability for t in many.logits])
+
+
+def test_a_graph_of_no_features_is_tokens_errors_and_logits(tiny_model: Models) -> None:
+    model = tiny_model("llama")
+    run, dictionaries = freeze(model, TOKENS), dictionary_set("sae", plain_set("sae", model)).only([])
+    sweep = Sweep(model, run, dictionaries, find_sources(model, run, dictionaries), Rule.RAY)
+    graph = graph_of(sweep)
+    assert len(graph.features) == 0 and set(graph.source.tolist()) <= set(range(graph.first_token, graph.first_logit))
+    assert scores(graph).replacement == pytest.approx(1)
+    pruned = prune(graph, 0.8, 0.98)
+    assert bool(pruned.node_kept[graph.first_token :].all())
