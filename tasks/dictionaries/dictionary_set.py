@@ -36,4 +36,4 @@ class DictionarySet:
 def neuron_set(model: LanguageModel, layers: list[int] | None = None) -> DictionarySet:
     """Neurons of the given layers, or of all."""
     chosen = range(model.n_layers) if layers is None else layers
-    return DictionarySet("neurons", {layer: Neurons(layer, model.d_mlp, model.device, model.dtype) for layer in chosen})
+    return DictionarySet("neurons", {layer: Neurons(layer, model.d_mlp, model.device) for layer in chosen})

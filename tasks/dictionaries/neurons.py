@@ -16,7 +16,6 @@ class Neurons:
     layer: int
     n_features: int
     device: torch.device
-    dtype: torch.dtype
     reads: Site = Site.MLP_HIDDEN
     writes: Site = Site.MLP_HIDDEN
     skip: None = None
@@ -35,13 +34,13 @@ class Neurons:
 
     def read_vectors(self, features: Int[Tensor, " n"]) -> Float[Tensor, "n m"]:
         """One-hot rows."""
-        rows = torch.zeros(len(features), self.n_features, device=self.device, dtype=self.dtype)
+        rows = torch.zeros(len(features), self.n_features, device=self.device)
         rows[torch.arange(len(features), device=self.device), features] = 1.0
         return rows
 
     def read_bias(self, features: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
         """Zero: h has no constant of its own."""
-        return torch.zeros(len(features), device=self.device, dtype=self.dtype)
+        return torch.zeros(len(features), device=self.device)
 
     def write_vectors(self, features: Int[Tensor, " n"]) -> Float[Tensor, "n m"]:
         """One-hot rows."""
@@ -56,7 +55,7 @@ class Neurons:
     @property
     def write_bias(self) -> Float[Tensor, " m"]:
         """Zero."""
-        return torch.zeros(self.n_features, device=self.device, dtype=self.dtype)
+        return torch.zeros(self.n_features, device=self.device)
 
     def threshold_margin(self, x: Float[Tensor, "*batch m"]) -> Float[Tensor, "*batch m"]:
         """Infinite: a neuron never switches off."""

@@ -140,7 +140,7 @@ def dictionary_set(kind: str, plain: Layers) -> DictionarySet:
 def _dictionary(layer: int, plain: PlainDictionary) -> Dictionary:
     n_features, width = plain.W_enc.shape
     if plain.identity:
-        return Neurons(layer, width, torch.device("cpu"), torch.float32)
+        return Neurons(layer, width, torch.device("cpu"))
     W_enc, b_enc, W_dec, b_dec = (each.float() for each in (plain.W_enc, plain.b_enc, plain.W_dec, plain.b_dec))
     if plain.on_hidden:
         return SparseAutoencoder(layer, W_enc, b_enc, W_dec, b_dec, plain.k, n_features)

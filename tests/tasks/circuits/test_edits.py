@@ -14,7 +14,7 @@ from tasks.dictionaries.dictionary_set import DictionarySet
 from tasks.dictionaries.neurons import Neurons
 
 CPU = torch.device("cpu")
-SET = DictionarySet("toy", {layer: Neurons(layer, 6, CPU, torch.float32) for layer in (0, 2, 3)})
+SET = DictionarySet("toy", {layer: Neurons(layer, 6, CPU) for layer in (0, 2, 3)})
 Place = tuple[int, int, int]
 
 
