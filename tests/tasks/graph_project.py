@@ -7,11 +7,13 @@ import torch
 
 from store.project import Project
 from tasks.context import Context
+from tasks.dictionaries.loading import load_dictionary_set
 from tasks.dictionaries.sae import SparseAutoencoder
 from tasks.execute import execute
 from tasks.model.language_model import LanguageModel
 from tasks.model.sources import describe_model, load_model
 from tasks.registry import task
+from tests.oracle.plain_dictionary import Layers, PlainDictionary
 from tests.tiny import save_tiny
 
 FAMILY = "qwen2"
@@ -50,6 +52,18 @@ def _store(project: Project, sae: SparseAutoencoder) -> None:
             "objective": "topk", "file_id": project.record_file(stored), "metrics": "{}",
         }  # fmt: skip
         project.db.table("dictionary").insert(row | {"config": sae.config()})
+
+
+def twin_set(context: Context) -> Layers:
+    """The SAE set as matrices, float64."""
+    layers: Layers = {}
+    for layer, sae in load_dictionary_set(context.project, "toy", context.model).layers.items():
+        every = torch.arange(sae.n_features)
+        layers[layer] = PlainDictionary(
+            sae.read_vectors(every).double(), sae.read_bias(every).double(), sae.write_vectors(every).double(),
+            sae.write_bias.double(), on_hidden=True, k=8,
+        )  # fmt: skip
+    return layers
 
 
 def run(context: Context, kind: str, **options: Any) -> dict[str, Any]:

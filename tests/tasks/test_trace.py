@@ -14,7 +14,6 @@ from store.errors import BadInput, Cancelled
 from tasks.context import Context
 from tests.oracle.effects import LiveModel, Target
 from tests.oracle.linearised_model import LinearisedModel
-from tests.oracle.plain_dictionary import PlainDictionary
 from tests.oracle.seed_model import SeedModel
 from tests.tasks import graph_project
 from tests.tasks.graph_project import CORRUPT, PROMPT, SAE_LAYERS, counts, run
@@ -87,12 +86,7 @@ def test_the_rows_are_the_kept_part_of_the_file(context: Context, document: dict
 
 def test_shares_and_effects_of_kept_nodes_and_edges_are_the_twins(context: Context, document: dict[str, Any]) -> None:
     seed, tokens = SeedModel(context.model.hf), context.model.tokenize(PROMPT)
-    plain = {}
-    for layer, path in context.project.db.execute(
-        "SELECT layer, path FROM dictionary JOIN file ON file.id = file_id WHERE name = 'toy'"
-    ).fetchall():
-        weights = {name: w.double() for name, w in load_file(context.project.directory / path).items()}
-        plain[layer] = PlainDictionary(**weights, on_hidden=True, k=8)
+    plain = graph_project.twin_set(context)
     decisive = document["targets"][0]["id"]
     through = LinearisedModel(seed, tokens, plain, "ray", through=True).logit_row(decisive)
     nodes = graphs.nodes(context.project.db, document["graph"])

@@ -1,6 +1,5 @@
 """Agreement of predictions with measurements, against formulas written out as loops."""
 
-import math
 from itertools import pairwise
 
 import numpy as np
@@ -9,6 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tasks.circuits.agreement import SMALLEST_EFFECT, Verdict, agreement, noise_floor, ranks, verdict
+from tests.oracle.correlation import correlation, rank_by_counting
 
 values = st.lists(st.integers(-6, 6).map(lambda i: i / 2), min_size=0, max_size=12)
 numbers = st.floats(-100, 100, allow_subnormal=False)
@@ -16,21 +16,6 @@ numbers = st.floats(-100, 100, allow_subnormal=False)
 
 def array(items: list[float]) -> np.ndarray:
     return np.array(items, dtype=float)
-
-
-def rank_by_counting(items: list[float]) -> list[float]:
-    """How many are smaller, plus half of the others that are equal."""
-    return [sum(x < y for x in items) + (sum(x == y for x in items) - 1) / 2 for y in items]
-
-
-def correlation(left: list[float], right: list[float]) -> float | None:
-    """Pearson's r from its definition; None for fewer than three or constant values."""
-    n = len(left)
-    if n < 3 or len(set(left)) == 1 or len(set(right)) == 1:
-        return None
-    a, b = sum(left) / n, sum(right) / n
-    product = sum((x - a) * (y - b) for x, y in zip(left, right, strict=True))
-    return product / math.sqrt(sum((x - a) ** 2 for x in left) * sum((y - b) ** 2 for y in right))
 
 
 @given(items=values)
