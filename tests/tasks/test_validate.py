@@ -190,7 +190,7 @@ def test_the_same_validation_again_gives_the_same_numbers(
 
 
 def test_a_graph_of_neurons_is_validated_too(context: Context) -> None:
-    traced = run(context, "trace", prompt=PROMPT, target="w9", versus="w30", node_threshold=0.5, edge_effects=False)
+    traced = run(context, "trace", prompt=PROMPT, target="w9", versus="w30", node_threshold=0.7, edge_effects=False)
     document = run(context, "validate", graph=traced["graph"])
     neurons = Remeasured(context, plain_set("neurons", context.model))
     assert len(document["nodes"]) > 5

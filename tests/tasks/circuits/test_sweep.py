@@ -22,6 +22,10 @@ TOLERANCE = 1e-5
 ROUNDS_TO_ZERO = 1e-6
 """GELU at a far negative gate is zero in float32 and 1e-9 in the twin."""
 LOGITS = [LogitTarget(9, 6, 1.0), LogitTarget(70, 6, 1.0, rival=2)]
+CASES = [
+    *((family, kind) for family in FAMILIES for kind in ("neurons", "sae", "skip")),
+    *((family, "transcoder") for family in ("qwen2", "gemma2")),
+]
 Twins = Callable[[str], SeedModel]
 
 
@@ -98,8 +102,7 @@ def assert_sweep(sweep: Sweep, twin: LinearisedModel, n_rows: int = 7) -> None:
         assert_row(sweep, logits, number, twin.logit_row(target.token, target.rival))
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(("family", "kind"), CASES)
 def test_every_edge_is_source_write_times_gradient_of_the_target(seed_model: Twins, family: str, kind: str) -> None:
     assert_sweep(made(family, kind), twin_of(seed_model(family), family, kind))
 
@@ -111,7 +114,7 @@ def test_the_other_rules_are_exact_too(seed_model: Twins, family: str, kind: str
     assert_sweep(made(family, kind, rule), twin_of(seed_model(family), family, kind, rule))
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ["mistral", "qwen2", "gemma3_text"])
 def test_a_layer_without_a_dictionary_may_be_one_error_a_position(seed_model: Twins, family: str) -> None:
     sweep = made(family, "sae", error=True)
     assert_sweep(sweep, twin_of(seed_model(family), family, "sae", error=True))
@@ -151,7 +154,7 @@ def test_with_no_bias_in_the_model_tokens_alone_make_up_a_logit_along_all_paths(
 
 
 def test_a_row_is_the_same_in_any_block(tiny_model: Callable[[str], LanguageModel]) -> None:
-    sweep = made("gemma2", "sae")
+    sweep = made("gemma2", "skip")
     features = sweep.sources.features
     whole = sweep.pull_back(sweep.feature_rows(features))
     for block in torch.randperm(len(features), generator=torch.Generator().manual_seed(0)).split(17):
