@@ -144,4 +144,4 @@ def test_given_documents_when_reported_then_every_number_has_its_unit_and_its_co
         section("validate", "validate", "workbench --project demo validate 1", validate),
         section("verify", "verify", "workbench --project demo verify demo/demo.zip", verify),
     ]
-    assert_golden("report", report_view("workbench demo", sections, ["the whole path took 8 min 05 s"], width), width)
+    assert_golden("report", report_view("workbench demo", sections, ["this run took 8 min 05 s"], width), width)

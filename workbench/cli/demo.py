@@ -81,7 +81,7 @@ def _report(done: Sequence[Done], project: Project, directory: Path, elapsed_s: 
         views = [] if traced is None else [_tree(project, traced["graph"])]
         title = f"{each.step.name}: {each.step.title}"
         sections.append(section(each.step.kind, title, step_command(each, directory), each.document, views))
-    closing = (f"the whole path took {duration(elapsed_s)}", f"read on: workbench --project {directory} graph list")
+    closing = (f"this run took {duration(elapsed_s)}", f"read on: workbench --project {directory} graph list")
     return report_view(
         f"workbench demo: {project.model.spec}, project {directory}", sections, closing, stdout_console().width
     )
@@ -91,7 +91,7 @@ def _tree(project: Project, graph: int) -> RenderableType:
     from workbench.cli.graph import load_graph_view
     from workbench.tui.render.graph_tree import TreeLimits, graph_tree
 
-    return graph_tree(load_graph_view(project, graph), TreeLimits(depth=2, width=5), stdout_console().width - 3)
+    return graph_tree(load_graph_view(project, graph), TreeLimits(depth=2, width=6), stdout_console().width - 3)
 
 
 def step_command(done: Done, directory: Path) -> str:

@@ -18,6 +18,8 @@ from workbench.tui.render.tokens import fit, show_text, show_token
 
 VERDICT_GLYPH = {Verdict.CONFIRMED: "✓", Verdict.WEAK: "~", Verdict.CONTRADICTED: "✗", Verdict.UNTESTED: " "}
 _BAR_CELLS = 5
+_TOKENS_SHOWN = 2
+"""Tokens that a node shows beside its features, however many those are."""
 _VISIBLE_SHARE = 5e-4
 
 
@@ -79,13 +81,25 @@ def _below(
 
 
 def _ranked(view: GraphView, node: int, limits: TreeLimits) -> tuple[list[EdgeView], list[EdgeView], list[EdgeView]]:
-    """The edges at `node`: the ones shown (at most `width`), the weaker rest, and those from error nodes."""
-    edges = sorted(view.edges_at(node, limits.direction), key=lambda edge: -abs(edge.strength(limits.by)))
-    errors = [edge for edge in edges if view.nodes[_other(edge, limits)].kind == "error"]
-    others = [edge for edge in edges if view.nodes[_other(edge, limits)].kind != "error"]
-    if len(others) == limits.width + 1:  # a line that says "1 weaker" could as well be that one
-        return others, [], errors
-    return others[: limits.width], others[limits.width :], errors
+    """The edges at `node`: those shown (features, then a few tokens), the weaker rest, and those of error nodes."""
+    edges = sorted(view.edges_at(node, limits.direction), key=lambda edge: -_strength(view, edge, limits))
+    by_kind: dict[str, list[EdgeView]] = {"token": [], "error": [], "other": []}
+    for edge in edges:
+        kind = view.nodes[_other(edge, limits)].kind
+        by_kind[kind if kind in by_kind else "other"].append(edge)
+    others, tokens = by_kind["other"], by_kind["token"]
+    n_tokens = max(_TOKENS_SHOWN, limits.width - len(others))
+    shown = [*others[: limits.width], *tokens[:n_tokens]]
+    hidden = [*others[limits.width :], *tokens[n_tokens:]]
+    if len(hidden) == 1:  # a line that says "1 weaker" could as well be that one
+        shown, hidden = [*shown, *hidden], []
+    return shown, hidden, by_kind["error"]
+
+
+def _strength(view: GraphView, edge: EdgeView, limits: TreeLimits) -> float:
+    """What ranks an edge among those of its kind: the size of the effect that its line prints, or of its share."""
+    effect = view.nodes[_other(edge, limits)].predicted_effect if limits.by == "effect" else None
+    return abs(edge.share if effect is None else effect)
 
 
 def _other(edge: EdgeView, limits: TreeLimits) -> int:
@@ -174,5 +188,5 @@ def _heading(view: GraphView, width: int) -> list[Text]:
         Text(fit(f"graph {view.graph}  {show_text(view.prompt)}", width), style="bold"),
         Text(fit(f"{show_text(view.dictionary)}  {len(view.nodes)} nodes  {len(view.edges)} edges", width)),
         Text(fit(scores, width)),
-        Text(fit(f"{columns} (share of the node above; effects on the logit, nats)", width), style="dim"),
+        Text(fit(f"{columns} (of the node above; nats of the logit)", width), style="dim"),
     ]

@@ -70,7 +70,7 @@ def _body(section: Section, width: int) -> list[RenderableType]:
 
 def _figures(figures: Sequence[Figure]) -> Table:
     table = Table.grid(padding=(0, 2))
-    table.add_column()
+    table.add_column(no_wrap=True)
     table.add_column(justify="right", no_wrap=True)
     table.add_column()
     for figure in figures:
