@@ -46,11 +46,14 @@ class Attribution:
     """Per target [features | logits]: the share of constants and of position 0."""
     unattributed: Float[Tensor, " row"]
     """Per target: the share of active features outside the budget."""
+    unattributed_size: Float[Tensor, " row"]
+    """Per target: sum of |share| over the same, which does not cancel."""
     value: Float[Tensor, " row"]
     """Per target: the pre-activation or centred logit."""
     size: Float[Tensor, " row"]
     """Per target: sum of |share| over everything its value is made of."""
     closing_error: Float[Tensor, " row"]
+    """|sum of the row - value|, relative to `size`, or to the median row's where that is larger."""
 
     @property
     def n_positions(self) -> int:
@@ -185,25 +188,21 @@ class _Rows:
     def attribution(self) -> Attribution:
         """Everything known, renumbered to the attributed nodes."""
         logits, *blocks = self.blocks
-        sources = self.sweep.sources
-        selected = self.visited.nonzero().squeeze(1)
+        sources, selected = self.sweep.sources, self.visited.nonzero().squeeze(1)
         number = torch.full((self.n_active,), -1, dtype=torch.long, device=self.device)
         number[selected] = torch.arange(len(selected), device=self.device)
         first_logit = len(selected) + (sources.n_layers + 1) * sources.n_positions
-        logit_nodes = torch.arange(len(self.targets), device=self.device) + first_logit
+        logit_rows = torch.arange(len(self.targets), device=self.device) + len(selected)
         parts = [block.edges(number, number[block.features], len(selected)) for block in blocks]
-        parts.append(logits.edges(number, logit_nodes, len(selected)))
+        parts.append(logits.edges(number, logit_rows - len(selected) + first_logit, len(selected)))
         source, target, share = (torch.cat(column) for column in zip(*parts, strict=True))
-        rows = torch.cat([*(number[block.features] for block in blocks), len(selected) + logit_nodes - first_logit])
-        order = rows.argsort()
+        order = torch.cat([*(number[block.features] for block in blocks), logit_rows]).argsort()
 
         def total(name: str) -> Tensor:
             return torch.cat([getattr(block, name) for block in [*blocks, logits]])[order]
 
-        among = torch.zeros(first_logit + len(self.targets), device=self.device)
-        from_features = source < len(selected)
-        among.index_add_(0, target[from_features], share[from_features])
-        attributed = torch.cat([among[: len(selected)], among[first_logit:]])
+        size = total("size") + total("bias").abs()
+        outside = torch.cat([block.outside(number) for block in [*blocks, logits]], dim=1)[:, order]
         return Attribution(
             features=sources.features.take(selected),
             rows_of_active=selected,
@@ -215,10 +214,11 @@ class _Rows:
             target=target,
             share=share,
             bias=total("bias"),
-            unattributed=total("feature_total") - attributed,
+            unattributed=outside[0],
+            unattributed_size=outside[1],
             value=total("value"),
-            size=total("size") + total("bias").abs(),
-            closing_error=total("closing_error"),
+            size=size,
+            closing_error=total("gap") / torch.maximum(size, size.median()),
         )
 
 
@@ -240,11 +240,14 @@ class _Block:
     share: Float[Tensor, " edge"]
     leaves: Float[Tensor, "row leaf"]
     feature_total: Float[Tensor, " row"]
+    feature_size: Float[Tensor, " row"]
+    """Sum of |edge| over features."""
     size: Float[Tensor, " row"]
     """Sum of |edge| over all columns."""
     bias: Float[Tensor, " row"]
     value: Float[Tensor, " row"]
-    closing_error: Float[Tensor, " row"]
+    gap: Float[Tensor, " row"]
+    """|sum of the row - value|."""
 
     @classmethod
     def of(cls, features: Tensor, rows: ShareRows, n_active: int, smallest_kept: float) -> "_Block":
@@ -259,10 +262,11 @@ class _Block:
             share=edges[row, column],
             leaves=rows.shares[:, n_active:].clone(),
             feature_total=edges.sum(1),
+            feature_size=edges.abs().sum(1),
             size=size,
             bias=rows.bias,
             value=rows.value,
-            closing_error=rows.closing_error,
+            gap=rows.gap,
         )
 
     def spread(self, rows: slice, influence: Tensor, onto: Tensor) -> None:
@@ -271,6 +275,13 @@ class _Block:
         per_unit = influence / self.size[rows].clamp(min=1e-10)
         passed = self.share[edges].abs() * per_unit[self.row[edges] - rows.start]
         onto.index_add_(0, self.column[edges], passed)
+
+    def outside(self, number: Tensor) -> Float[Tensor, "2 row"]:
+        """Per row: the sum of the feature edges that lead to no numbered node, and the sum of their sizes."""
+        inside = number[self.column] >= 0
+        row, share = self.row[inside], self.share[inside]
+        totals = torch.stack([self.feature_total, self.feature_size])
+        return totals.index_add(1, row, torch.stack([-share, -share.abs()]))
 
     def edges(self, number: Tensor, row_node: Tensor, n_selected: int) -> tuple[Tensor, Tensor, Tensor]:
         """(source, target, share) between numbered nodes: feature edges among them, then leaf edges."""

@@ -29,11 +29,9 @@ class ShareRows:
     value: Float[Tensor, " row"]
 
     @property
-    def closing_error(self) -> Float[Tensor, " row"]:
-        """|sum of the row - value|, relative to the larger of |value| and the root of the row's sum of squares."""
-        gap = (self.shares.double().sum(1) + self.bias - self.value).abs()
-        size = torch.maximum(self.value.abs().double(), self.shares.double().square().sum(1).sqrt())
-        return (gap / size.clamp(min=1e-30)).float()
+    def gap(self) -> Float[Tensor, " row"]:
+        """|sum of the row - value|: rounding, if the row closes."""
+        return (self.shares.double().sum(1) + self.bias - self.value).abs().float()
 
 
 class Sweep:

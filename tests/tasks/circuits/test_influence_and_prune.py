@@ -35,7 +35,7 @@ def random_graph(seed: int, n_layers: int = 3, n_positions: int = 3, density: fl
     empty = torch.empty(0, dtype=torch.long)
     graph = Attribution(
         features, torch.arange(n_features), n_features, n_layers, tuple(range(n_positions)), logits, empty, empty,
-        torch.empty(0), rows, rows, rows, rows, rows,
+        torch.empty(0), rows, rows, rows, rows, rows, rows,
     )  # fmt: skip
     is_target = torch.ones(n_nodes, dtype=torch.bool)
     is_target[graph.first_error : graph.first_logit] = False
@@ -47,7 +47,7 @@ def random_graph(seed: int, n_layers: int = 3, n_positions: int = 3, density: fl
     share = torch.randn(len(source), generator=generator)
     return Attribution(
         features, torch.arange(n_features), n_features, n_layers, tuple(range(n_positions)), logits, source[order],
-        target[order], share, rows, rows, rows, rows, rows,
+        target[order], share, rows, rows, rows, rows, rows, rows,
     )  # fmt: skip
 
 
