@@ -111,7 +111,7 @@ def run(params: Params, context: Context) -> Result:
         ),
         nodes=graph_file.node_rows(graph, pruned, measures),
         edges=graph_file.edge_rows(pruned),
-        summary=_summary(params, context, sweep, graph, pruned),
+        summary=_summary(params, context, sweep, graph, pruned) | {"unreplaced_share": measures.unreplaced_share},
     )
 
 

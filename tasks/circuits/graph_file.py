@@ -25,6 +25,7 @@ def write_arrays(path: Path, graph: Attribution, pruned: Pruned, active: ActiveF
         "active_activation": active.activation,
         "active_share": measures.share[: len(active)],
         "active_predicted_effect": measures.predicted_effect,
+        "active_margin": measures.margin,
         "attributed": graph.rows_of_active.int(),
         "edge_source": graph.source.int(),
         "edge_target": graph.target.int(),

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from tasks.circuits.attribution import Attribution
 from tasks.circuits.effect import predicted_effects
+from tasks.circuits.nodes import find_sources, threshold_margins
 from tasks.circuits.sweep import Sweep
 from tasks.circuits.targets import LogitTarget, logit_rows
 
@@ -20,6 +21,10 @@ class Measures:
     """Nats of the target that come through each column of `Sources`, along all paths of the frozen model."""
     predicted_effect: Float[Tensor, " active"]
     """Nats that the target would lose without each active feature, first order in the live model."""
+    margin: Float[Tensor, " active"]
+    """How far each active feature is above its threshold, in units of its activation; infinite for neurons."""
+    unreplaced_share: float
+    """Part of what the target is made of that layers without a dictionary write (they pass through in the graph)."""
 
     def node_share(self, graph: Attribution) -> Float[Tensor, " node"]:
         """The share of every node of the graph; a logit has none."""
@@ -32,4 +37,16 @@ def measure_nodes(sweep: Sweep, target: LogitTarget) -> Measures:
     """Both numbers for one target."""
     rows = sweep.pull_back(logit_rows(sweep.model, sweep.run, [target]), through_dictionaries=True)
     effects = predicted_effects(sweep.model, sweep.run.tokens, sweep.dictionaries, sweep.sources.features, target)
-    return Measures(rows.shares[0], effects)
+    margin = threshold_margins(sweep.run, sweep.dictionaries, sweep.sources.features)
+    return Measures(rows.shares[0], effects, margin, _unreplaced_share(sweep, target))
+
+
+def _unreplaced_share(sweep: Sweep, target: LogitTarget) -> float:
+    """One more row, in which each MLP without a dictionary is a leaf."""
+    unreplaced = [layer for layer in range(sweep.model.n_layers) if layer not in sweep.dictionaries]
+    if not unreplaced:
+        return 0.0
+    sources = find_sources(sweep.model, sweep.run, sweep.dictionaries, unreplaced_as_error=True)
+    leaves = sweep.with_sources(sources).pull_back(logit_rows(sweep.model, sweep.run, [target]))
+    errors = leaves.shares[0, sources.first_error : sources.first_token].view(sweep.model.n_layers, -1)
+    return float(errors[unreplaced].abs().sum() / leaves.shares.abs().sum().clamp(min=1e-30))

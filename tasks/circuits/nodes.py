@@ -111,6 +111,16 @@ def read_value(dictionary: Dictionary, frozen: FrozenLayer) -> Float[Tensor, "po
     return frozen.mlp_input if dictionary.reads is Site.MLP_INPUT else frozen.hidden
 
 
+def threshold_margins(run: FrozenRun, dictionaries: DictionarySet, features: ActiveFeatures) -> Float[Tensor, " n"]:
+    """How far each active feature is above the point where it would switch off: what a frozen active set hides."""
+    margins = torch.zeros_like(features.activation)
+    for layer, dictionary in dictionaries.layers.items():
+        rows = (features.layer == layer).nonzero().squeeze(1)
+        every = dictionary.threshold_margin(read_value(dictionary, run.layers[layer]))
+        margins[rows] = every[features.position[rows], features.index[rows]].to(margins.dtype)
+    return margins
+
+
 def _dictionary_sources(
     model: LanguageModel, frozen: FrozenLayer, dictionary: Dictionary, start: int, offset: int
 ) -> tuple[ActiveFeatures, LayerSources]:

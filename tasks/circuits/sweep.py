@@ -4,6 +4,7 @@ With G the gradient of a target with respect to the residual stream, an edge is 
 source writes⟩. No autograd and no hooks: given the frozen quantities every step is a matrix product.
 """
 
+from copy import copy
 from dataclasses import dataclass
 
 import torch
@@ -48,6 +49,12 @@ class Sweep:
         self.neurons: list[LinearNeurons] = [
             linearise(layer.gate, layer.up, model.activation, rule) for layer in run.layers
         ]
+
+    def with_sources(self, sources: Sources) -> "Sweep":
+        """The same frozen run, linearised the same way, with other leaves."""
+        other = copy(self)
+        other.sources = sources
+        return other
 
     def feature_rows(self, features: ActiveFeatures) -> TargetRows:
         """The targets that stand for these features."""

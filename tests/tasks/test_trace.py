@@ -203,3 +203,23 @@ def test_the_command_prints_the_document_and_ends_with_its_code(
     assert (bad.exit_code, bad.out) == (2, "") and "'w1 w2' is 2 tokens" in bad.err
     too_many = workbench(capsys, *where, "trace", PROMPT, "--node-threshold", "1.5")
     assert (too_many.exit_code, too_many.out) == (2, "")
+
+
+def test_what_layers_without_a_dictionary_write_is_told(context: Context, document: dict[str, Any]) -> None:
+    as_errors = run(context, "trace", prompt=PROMPT, dictionary="toy", unreplaced="error")
+    held = arrays(context, as_errors["graph"])
+    n_features, n_positions = len(held["attributed"]), len(as_errors["tokens"])
+    decisive = n_features + (context.model.n_layers + 1) * n_positions
+    of_decisive = held["edge_target"] == decisive
+    source, size = held["edge_source"][of_decisive], held["edge_share"][of_decisive].abs()
+    layer = (source - n_features) // n_positions
+    is_error = (source >= n_features) & (source < decisive - n_positions)
+    unreplaced = is_error & torch.tensor([int(each) not in SAE_LAYERS for each in layer])
+    assert document["unreplaced_share"] == pytest.approx(float(size[unreplaced].sum() / size.sum()), rel=1e-4)
+    assert 0 < document["unreplaced_share"] < 1
+    assert run(context, "trace", prompt=PROMPT, dictionary="neurons")["unreplaced_share"] == 0
+
+
+def test_each_active_feature_says_how_far_it_is_from_switching_off(context: Context, document: dict[str, Any]) -> None:
+    margin = arrays(context, document["graph"])["active_margin"]
+    assert bool((margin > 0).all()) and bool(margin.isfinite().all())
