@@ -24,9 +24,11 @@ def shown_commands() -> Iterator[tuple[str, str]]:
     for document in DOCUMENTS:
         text = document.read_text(encoding="utf-8")
         for block in _BLOCK.findall(text):
-            for line in block.replace("\\\n", " ").splitlines():
-                bare = line.strip().removeprefix("$ ").removeprefix(".venv/bin/")
-                if bare.startswith("workbench "):
+            lines = [line.strip() for line in block.replace("\\\n", " ").splitlines()]
+            prompt = "$ " if any(line.startswith("$ ") for line in lines) else ""
+            for line in lines:
+                bare = line.removeprefix(prompt).removeprefix(".venv/bin/")
+                if line.startswith(prompt) and bare.startswith("workbench "):
                     yield document.name, bare.split("  #")[0].rstrip()
         for code in re.findall(r"`(workbench [^`]+)`", _BLOCK.sub("", text)):
             if not _PLACEHOLDER.search(code):
@@ -47,6 +49,8 @@ def parse(words: list[str]) -> None:
         return
     command = load_command(rest[0]) if rest[0] in COMMANDS else pytest.fail(f"no command {rest[0]}")
     arguments = rest[1:]
+    if not arguments:  # a command that is named, not called
+        return
     while hasattr(command, "commands"):
         command = command.commands[arguments[0]]
         arguments = arguments[1:]

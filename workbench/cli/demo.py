@@ -50,6 +50,8 @@ def demo(
             emit_json({"project": str(directory), "seconds": elapsed_s, "steps": steps})
         else:
             emit_view(_report(done, project, directory, elapsed_s))
+    if not done[-1].document["verified"]:
+        raise typer.Exit(1)
 
 
 def _demo_project(directory: Path) -> Project:
