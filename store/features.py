@@ -35,6 +35,7 @@ class FeatureRecord:
     histogram: list[int]
     promoted: list[tuple[str, float]]
     suppressed: list[tuple[str, float]]
+    fires_on: list[str]
     examples: list[Example]
 
     @property
@@ -55,12 +56,12 @@ def find(db: Database, name: str, dictionary: str | None = None) -> FeatureRecor
     """The indexed feature of that name, of the latest dictionary set that has it or of the one that is named."""
     layer, feature = parse_name(name)
     sql = """SELECT dictionary.name AS dictionary, layer, feature.feature, label, density, maximum, mean, histogram,
-            promoted, suppressed, packed
+            promoted, suppressed, fires_on, packed
         FROM feature JOIN dictionary ON dictionary.id = dictionary_id LEFT JOIN example ON feature_id = feature.id
         WHERE layer = ? AND feature.feature = ? AND coalesce(dictionary.name = ?, 1) ORDER BY dictionary.id DESC"""
     for row in db.query(sql, [layer, feature, dictionary]):
         packed = row.pop("packed")
-        read = {key: json.loads(row[key]) for key in ("histogram", "promoted", "suppressed")}
+        read = {key: json.loads(row[key]) for key in ("histogram", "promoted", "suppressed", "fires_on")}
         return FeatureRecord(**(row | read), examples=unpack_examples(packed) if packed else [])
     where = f"in dictionary {dictionary}" if dictionary else "in any dictionary of this project"
     raise Missing(f"no indexed feature {name} {where}", "`workbench index` describes every feature of a dictionary")
@@ -69,10 +70,9 @@ def find(db: Database, name: str, dictionary: str | None = None) -> FeatureRecor
 def search(
     db: Database, words: str, dictionary: str | None = None, layers: Collection[int] | None = None, limit: int = 20
 ) -> list[dict[str, Any]]:
-    """What `features search --json` lists: the features in which the words occur, best first, with promoted tokens."""
+    """What `features search --json` lists: the features in which the words occur, best first, each with its words."""
     documents = []
     for found in search_features(db, words, dictionary=dictionary, layers=layers, limit=limit):
-        known = feature_words(db, found.dictionary, {(found.layer, found.feature)})
-        promoted = known[found.layer, found.feature].promoted
-        documents.append(asdict(found) | {"feature": found.name, "promoted": promoted})
+        known = feature_words(db, found.dictionary, {(found.layer, found.feature)})[found.layer, found.feature]
+        documents.append(asdict(found) | asdict(known) | {"feature": found.name})
     return documents

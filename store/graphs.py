@@ -83,10 +83,11 @@ class EffectRecord:
 
 @dataclass(frozen=True)
 class FeatureWords:
-    """What a person reads of a feature: its label and the tokens it promotes."""
+    """What a person reads of a feature: its label, the tokens it promotes, and those of its strongest examples."""
 
     label: str
     promoted: list[tuple[str, float]]
+    fires_on: list[str]
 
 
 def listing(db: Database) -> list[GraphRecord]:
@@ -130,11 +131,11 @@ def effects(db: Database, graph_id: int, kind: str = "ablation") -> list[EffectR
 
 def feature_words(db: Database, dictionary: str, features: set[tuple[int, int]]) -> dict[tuple[int, int], FeatureWords]:
     """Label and promoted tokens of those of `features` (layer, feature) that were indexed."""
-    sql = """SELECT dictionary.layer, feature.feature, label, promoted
+    sql = """SELECT dictionary.layer, feature.feature, label, promoted, fires_on
         FROM feature JOIN dictionary ON dictionary.id = dictionary_id
         WHERE dictionary.name = ? AND dictionary.layer = ? AND feature.feature = ?"""
     found = (db.execute(sql, [dictionary, layer, feature]).fetchone() for layer, feature in sorted(features))
-    return {(row[0], row[1]): FeatureWords(row[2], json.loads(row[3])) for row in found if row}
+    return {(row[0], row[1]): FeatureWords(row[2], json.loads(row[3]), json.loads(row[4])) for row in found if row}
 
 
 def _graph(row: dict[str, Any]) -> GraphRecord:

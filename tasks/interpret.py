@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +53,8 @@ class IndexedFeature:
     summary: FeatureSummary
     promoted: list[tuple[str, float]]
     suppressed: list[tuple[str, float]]
+    fires_on: list[str]
+    """The tokens of its strongest examples, each once, strongest first."""
     example_text: str
     """What search finds it by, beside promoted tokens: the words around its strongest examples."""
 
@@ -212,6 +214,7 @@ def _described(
             summary,
             _ranked(model, weights.promoted[feature], weights.promoted_logits[feature]),
             _ranked(model, weights.suppressed[feature], weights.suppressed_logits[feature]),
+            _fires_on(model, reader, in_search[feature]),
             "\n".join(_words(model, reader, example) for example in in_search[feature]),
         )
         for feature, summary in enumerate(summaries)
@@ -221,6 +224,12 @@ def _described(
 def _ranked(model: LanguageModel, tokens: Tensor, logits: Tensor) -> list[tuple[str, float]]:
     """Token texts with their logits."""
     return [(model.token_text(token), logit) for token, logit in zip(tokens.tolist(), logits.tolist(), strict=True)]
+
+
+def _fires_on(model: LanguageModel, reader: ContextReader, examples: Sequence[Example]) -> list[str]:
+    """Texts of the tokens at the examples, each once."""
+    found = (reader.read_context(example.document, example.position, 0, 0) for example in examples)
+    return list(dict.fromkeys(model.token_text(context.tokens[context.at]) for context in found))
 
 
 def _words(model: LanguageModel, reader: ContextReader, example: Example) -> str:
@@ -250,8 +259,8 @@ def _forget(project: Project, dictionary_id: int) -> dict[int, str]:
 def _insert(project: Project, dictionary_id: int, feature: IndexedFeature, label: str) -> None:
     summary = feature.summary
     cursor = project.db.execute(
-        "INSERT INTO feature (dictionary_id, feature, density, maximum, mean, histogram, promoted, suppressed, label)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO feature (dictionary_id, feature, density, maximum, mean, histogram, promoted, suppressed,"
+        " fires_on, label) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [
             dictionary_id,
             feature.feature,
@@ -261,6 +270,7 @@ def _insert(project: Project, dictionary_id: int, feature: IndexedFeature, label
             json.dumps(summary.histogram),
             json.dumps(feature.promoted),
             json.dumps(feature.suppressed),
+            json.dumps(feature.fires_on),
             label,
         ],
     )

@@ -138,6 +138,7 @@ CREATE TABLE feature (
     histogram TEXT NOT NULL,       -- JSON counts
     promoted TEXT NOT NULL,        -- JSON list of [token, logit]
     suppressed TEXT NOT NULL,
+    fires_on TEXT NOT NULL DEFAULT '[]', -- JSON list of the tokens of its strongest examples, each once
     label TEXT NOT NULL DEFAULT '',
     UNIQUE (dictionary_id, feature)
 ) STRICT;

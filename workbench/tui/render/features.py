@@ -38,6 +38,7 @@ def feature_card(feature: Mapping[str, Any]) -> Group:
                 "largest activation": number(feature["maximum"], 3),
                 "mean when active": number(feature["mean"], 3),
                 "activations": sparkline(feature.get("histogram") or []),
+                "fires on": " ".join(show_token(str(token)) for token in feature.get("fires_on", [])) or None,
                 "promotes": token_list(feature["promoted"]),
                 "suppresses": token_list(feature["suppressed"]),
             }
@@ -73,5 +74,11 @@ def sparkline(counts: Sequence[float]) -> str:
 def _about(feature: Mapping[str, Any]) -> str:
     if feature.get("label"):
         return show_text(str(feature["label"]))
-    promoted = [show_token(str(token)) for token, *_ in feature.get("promoted", [])[:5]]
-    return "→ " + " ".join(promoted) if promoted else ""
+    return about(feature.get("fires_on", []), [token for token, *_ in feature.get("promoted", [])])
+
+
+def about(fires_on: Sequence[str], promoted: Sequence[str], most: int = 4) -> str:
+    """`·Paris ·France → ·French`: the tokens that an unlabelled feature is strongest on, and those it promotes."""
+    on = " ".join(show_token(str(token)) for token in fires_on[:most])
+    to = " ".join(show_token(str(token)) for token in promoted[:most])
+    return f"{on} → {to}".strip() if to else on

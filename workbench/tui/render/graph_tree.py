@@ -13,6 +13,7 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from workbench.tui.render.bars import percent, signed, signed_bar
+from workbench.tui.render.features import about
 from workbench.tui.render.graph_view import EdgeView, GraphView, NodeView, Verdict
 from workbench.tui.render.tokens import fit, show_text, show_token
 
@@ -173,8 +174,7 @@ def _describe(node: NodeView, view: GraphView) -> tuple[str, str]:
         return f"token {here} {node.name}", ""
     if node.kind == "error":
         return f"error {node.name} {here}", ""
-    promoted = " ".join(show_token(text) for text in node.promoted[:4])
-    return f"{node.name} {here}", show_text(node.label) if node.label else f"→ {promoted}" if promoted else ""
+    return f"{node.name} {here}", show_text(node.label) if node.label else about(node.fires_on, node.promoted)
 
 
 def _heading(view: GraphView, width: int) -> list[Text]:

@@ -45,6 +45,7 @@ class NodeView:
     """The text of the token whose logit is taken away from this one's."""
     label: str = ""
     promoted: tuple[str, ...] = ()
+    fires_on: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -162,4 +163,5 @@ def _node_view(
         text=tokens[node.position] if node.kind == "token" else texts.get(node.feature, ""),
         label=known.label if known else "",
         promoted=tuple(token for token, _ in known.promoted) if known else (),
+        fires_on=tuple(known.fires_on) if known else (),
     )
