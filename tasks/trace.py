@@ -97,6 +97,11 @@ def run(params: Params, context: Context) -> Result:
     graph = _attributed(params, context, sweep, targets)
     measures = measure_nodes(sweep, targets[0])
     pruned = prune(graph, params.node_threshold, params.edge_threshold)
+    if not len(graph_file.kept_features(graph, pruned)):
+        context.progress.note(
+            f"no feature is among the nodes that carry {params.node_threshold:g} of the influence; layers without a "
+            "dictionary pass it on to the tokens: raise --node-threshold"
+        )
     if params.edge_effects:
         _add_edge_effects(params, context, sweep, graph, pruned)
     active = sweep.sources.features

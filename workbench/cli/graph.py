@@ -12,6 +12,7 @@ import typer
 from store.errors import BadInput
 from workbench.cli.invocation import open_project
 from workbench.cli.output import emit_json, emit_view, stdout_console
+from workbench.cli.stored_graph import load_graph_view
 from workbench.tui.render.facts import facts
 
 if TYPE_CHECKING:
@@ -107,23 +108,6 @@ def _exported(project: Project, record: GraphRecord, format_name: str) -> bytes:
     from tasks.circuits.graph_export import graphml
 
     return graphml(record, graphs.nodes(project.db, record.id), graphs.edges(project.db, record.id))
-
-
-def load_graph_view(project: Project, graph_id: int) -> GraphView:
-    """A graph with everything that its tree says: its rows, the words for its features, what was measured."""
-    from store import graphs
-    from workbench.tui.render.graph_view import graph_view
-
-    record = graphs.find(project.db, graph_id)
-    nodes = graphs.nodes(project.db, graph_id)
-    features = {(node.layer, node.feature) for node in nodes if node.kind == "feature"}
-    return graph_view(
-        record,
-        nodes,
-        graphs.edges(project.db, graph_id),
-        graphs.effects(project.db, graph_id),
-        graphs.feature_words(project.db, record.dictionary, features),
-    )
 
 
 def named_node(view: GraphView, name: str) -> int:
