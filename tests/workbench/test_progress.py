@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass, field
 
+import pytest
 from rich.console import Console
 from rich.progress import Progress
 
@@ -79,3 +80,13 @@ def test_given_a_terminal_when_stages_nest_then_each_has_a_bar_and_a_hostile_lab
 def test_given_no_terminal_when_progress_is_opened_then_it_is_the_plain_one() -> None:
     with terminal_progress() as sink:
         assert isinstance(sink, PlainProgress)
+
+
+def test_given_a_bar_when_its_first_step_is_done_then_the_time_left_is_known() -> None:
+    clock = Clock()
+    bars = Progress(console=Console(file=io.StringIO()), get_time=clock, auto_refresh=False)
+    progress = BarProgress(bars)
+    progress.begin("the whole path", 400, "s of work")
+    clock.now += 20.0
+    progress.advance(40)
+    assert bars.tasks[0].time_remaining == pytest.approx(180, abs=1)

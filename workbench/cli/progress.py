@@ -53,8 +53,10 @@ class BarProgress:
     _open: list[TaskID] = field(default_factory=list)
 
     def begin(self, label: str, total: float, unit: str) -> None:
-        """Add a bar."""
-        self._open.append(self.bars.add_task(show_text(label), total=total, unit=unit))
+        """Add a bar; its speed is counted from now, so that the first step already tells the time left."""
+        bar = self.bars.add_task(show_text(label), total=total, unit=unit)
+        self.bars.advance(bar, 0)
+        self._open.append(bar)
 
     def advance(self, amount: float) -> None:
         """Move the innermost bar."""
