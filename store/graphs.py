@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _GRAPHS = """
     SELECT graph.id, prompt, tokens AS token_ids, dictionary,
         targets, rule, closing_error, replacement_score, completeness_score, summary,
+        (SELECT n_layers FROM model JOIN project ON model.id = project.model_id) AS n_layers,
         (SELECT count(*) FROM node WHERE graph_id = graph.id) AS n_nodes,
         (SELECT count(*) FROM edge WHERE graph_id = graph.id) AS n_edges,
         job.finished_at AS created_at
@@ -37,6 +38,7 @@ class GraphRecord:
     replacement_score: float
     completeness_score: float
     summary: dict[str, Any]
+    n_layers: int
     n_nodes: int
     n_edges: int
     created_at: str | None

@@ -74,7 +74,7 @@ def run(params: Params, context: Context) -> Result:
 def _documents(project: Project, tables: Tables) -> dict[str, bytes]:
     """The parts of a pack that are written for it."""
     from store import graphs
-    from tasks.circuits.graph_export import graphml
+    from tasks.graphs.formats.graphml import graphml
 
     documents: dict[str, bytes] = {
         ROWS_NAME: _json(tables),

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from tasks.circuits.attribution import Attribution
     from tasks.circuits.frozen import FrozenRun
     from tasks.circuits.graph_file import Row
-    from tasks.circuits.prune import Pruned
     from tasks.circuits.sweep import Sweep
     from tasks.circuits.targets import LogitTarget
     from tasks.context import Context
     from tasks.dictionaries.dictionary_set import DictionarySet
+    from tasks.graphs.prune import Pruned
 
 
 MAX_FEATURES = 7500
@@ -91,12 +91,12 @@ def run(params: Params, context: Context) -> Result:
     """Attribute, score, prune, and put share and predicted effect on every node that was kept."""
     from tasks.circuits import graph_file
     from tasks.circuits.measures import measure_nodes
-    from tasks.circuits.prune import prune
+    from tasks.graphs.prune import prune
 
     sweep, targets = _prepared(params, context)
     graph = _attributed(params, context, sweep, targets)
     measures = measure_nodes(sweep, targets[0])
-    pruned = prune(graph, params.node_threshold, params.edge_threshold)
+    pruned = prune(graph.raw(), params.node_threshold, params.edge_threshold)
     if not len(graph_file.kept_features(graph, pruned)):
         context.progress.note(
             f"no feature is among the nodes that carry {params.node_threshold:g} of the influence; layers without a "
@@ -204,9 +204,9 @@ def _add_edge_effects(params: Params, context: Context, sweep: Sweep, graph: Att
 
 
 def _summary(params: Params, context: Context, sweep: Sweep, graph: Attribution, pruned: Pruned) -> dict[str, Any]:
-    from tasks.circuits.influence import scores
+    from tasks.graphs.influence import scores
 
-    graph_scores = scores(graph)
+    graph_scores = scores(pruned.raw)
     size = float(graph.size.sum())
     return {
         "tokens": [context.model.token_text(token) for token in graph.tokens],

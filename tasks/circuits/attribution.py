@@ -14,6 +14,7 @@ from torch import Tensor
 from tasks.circuits.nodes import ActiveFeatures
 from tasks.circuits.sweep import ShareRows, Sweep
 from tasks.circuits.targets import LogitTarget, logit_rows
+from tasks.graphs.raw import RawGraph, raw_graph
 
 ROW_BUDGET_BYTES = 2**28
 """Up to here all feature edges are kept (8 bytes each), or wherever every active feature is attributed."""
@@ -81,13 +82,6 @@ class Attribution:
         return self.first_logit + len(self.logits)
 
     @property
-    def logit_weights(self) -> Float[Tensor, " node"]:
-        """Where influence starts: each logit by its probability; a single named target by one."""
-        weights = self.share.new_zeros(self.n_nodes)
-        weights[self.first_logit :] = _logit_weights(self.logits, weights)
-        return weights
-
-    @property
     def node_layer(self) -> Int[Tensor, " node"]:
         """Layer of each node: -1 for tokens, n_layers for logits."""
         device = self.share.device
@@ -103,6 +97,19 @@ class Attribution:
         every = torch.arange(self.n_positions, device=device)
         logits = torch.tensor([each.position for each in self.logits], device=device, dtype=torch.long)
         return torch.cat([self.features.position, every.repeat(self.n_layers + 1), logits])
+
+    def raw(self) -> RawGraph:
+        """The nodes and edges alone, on the host: what pruning and scores work on."""
+        edges = (self.source.int(), self.target.int(), self.share)
+        return raw_graph(
+            layer=self.features.layer.int().cpu().numpy(),
+            position=self.features.position.int().cpu().numpy(),
+            n_layers=self.n_layers,
+            n_positions=self.n_positions,
+            targets=[(self.n_layers, logit.position) for logit in self.logits],
+            probabilities=[logit.probability for logit in self.logits],
+            edges=(edges[0].cpu().numpy(), edges[1].cpu().numpy(), edges[2].cpu().numpy()),
+        )
 
 
 def attribute(

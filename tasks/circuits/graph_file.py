@@ -10,7 +10,7 @@ from torch import Tensor
 from tasks.circuits.attribution import Attribution
 from tasks.circuits.measures import Measures
 from tasks.circuits.nodes import ActiveFeatures
-from tasks.circuits.prune import Pruned
+from tasks.graphs.prune import Pruned
 from tasks.model.language_model import LanguageModel
 
 Row = tuple[int | float | str | None, ...]
@@ -30,9 +30,9 @@ def write_arrays(path: Path, graph: Attribution, pruned: Pruned, active: ActiveF
         "edge_source": graph.source.int(),
         "edge_target": graph.target.int(),
         "edge_share": graph.share,
-        "edge_kept": pruned.edge_kept,
-        "node_kept": pruned.node_kept,
-        "node_influence": pruned.influence,
+        "edge_kept": torch.from_numpy(pruned.edge_kept),
+        "node_kept": torch.from_numpy(pruned.node_kept),
+        "node_influence": torch.from_numpy(pruned.influence).float(),
         "row_bias": graph.bias,
         "row_unattributed": graph.unattributed,
         "row_value": graph.value,
@@ -88,7 +88,7 @@ def edge_rows(pruned: Pruned) -> list[Row]:
 
 def kept_features(graph: Attribution, pruned: Pruned) -> Tensor:
     """The kept features, as rows of `graph.features`."""
-    return pruned.node_kept[: len(graph.features)].nonzero().squeeze(1)
+    return torch.from_numpy(pruned.node_kept[: len(graph.features)].nonzero()[0]).to(graph.share.device)
 
 
 def add_effects(

@@ -90,7 +90,7 @@ def _report(done: Sequence[Done], project: Project, directory: Path, elapsed_s: 
 
 
 def _tree(project: Project, graph: int) -> RenderableType:
-    from workbench.cli.stored_graph import load_graph_view
+    from tasks.graphs.view import load_graph_view
     from workbench.tui.render.graph_tree import TreeLimits, graph_tree
 
     return graph_tree(load_graph_view(project, graph), TreeLimits(depth=2, width=6), stdout_console().width - 3)

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from store.errors import BadInput
+from tasks.graphs.view import load_graph_view
 from workbench.cli.invocation import open_project
 from workbench.cli.output import emit_json, emit_view, stdout_console
-from workbench.cli.stored_graph import load_graph_view
 from workbench.tui.render.facts import facts
 
 if TYPE_CHECKING:
     from store.graphs import GraphRecord
     from store.project import Project
-    from workbench.tui.render.graph_view import GraphView
+    from tasks.graphs.view import GraphView
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, help="Attribution graphs: list, show, export.")
 GraphArgument = Annotated[int, typer.Argument(help="The graph's id.", metavar="GRAPH")]
@@ -102,10 +102,10 @@ def _exported(project: Project, record: GraphRecord, format_name: str) -> bytes:
     from store import graphs
 
     if format_name == "safetensors":
-        from tasks.circuits.graph_arrays import dense_arrays
+        from tasks.graphs.formats.arrays import dense_arrays
 
         return dense_arrays(record, project.files.verify(graphs.arrays(project, record.id)))
-    from tasks.circuits.graph_export import graphml
+    from tasks.graphs.formats.graphml import graphml
 
     return graphml(record, graphs.nodes(project.db, record.id), graphs.edges(project.db, record.id))
 

@@ -36,7 +36,7 @@ def _trace_view(document: dict[str, Any], project: Project, width: int) -> Rende
     from rich.console import Group
     from rich.text import Text
 
-    from workbench.cli.stored_graph import load_graph_view
+    from tasks.graphs.view import load_graph_view
     from workbench.tui.render.document import heading, value_text
     from workbench.tui.render.facts import facts
     from workbench.tui.render.graph_tree import TreeLimits, graph_tree

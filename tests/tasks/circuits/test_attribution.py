@@ -10,13 +10,13 @@ from torch import Tensor
 from tasks.circuits import attribution
 from tasks.circuits.attribution import Attribution, attribute
 from tasks.circuits.frozen import freeze
-from tasks.circuits.influence import scores
 from tasks.circuits.linearise import Rule
 from tasks.circuits.measures import measure_nodes
 from tasks.circuits.nodes import find_sources
-from tasks.circuits.prune import prune
 from tasks.circuits.sweep import Sweep
 from tasks.circuits.targets import LogitTarget, logit_rows, named_logit, salient_logits
+from tasks.graphs.influence import scores
+from tasks.graphs.prune import prune
 from tasks.model.language_model import LanguageModel
 from tests.oracle.effects import LiveModel, Target
 from tests.oracle.plain_dictionary import dictionary_set, plain_set
@@ -164,9 +164,9 @@ def test_a_named_target_has_all_the_weight_and_salient_ones_their_probability(ti
     named = named_logit(sweep.model, sweep.run, probabilities, "w7", "w11")
     assert (named.token, named.rival, named.position) == (7, 11, 6)
     single = attribute(sweep, [named], max_nodes=5, refresh=5, block=5)
-    assert single.logit_weights.tolist() == [0.0] * (single.n_nodes - 1) + [1.0]
+    assert single.raw().weight.tolist() == [0.0] * (single.n_nodes - 1) + [1.0]
     many = graph_of(sweep, 5)
-    assert many.logit_weights[many.first_logit :].tolist() == pytest.approx([t.probability for t in many.logits])
+    assert many.raw().weight[many.first_logit :].tolist() == pytest.approx([t.probability for t in many.logits])
 
 
 def test_a_graph_of_no_features_is_tokens_errors_and_logits(tiny_model: Models) -> None:
@@ -175,6 +175,6 @@ def test_a_graph_of_no_features_is_tokens_errors_and_logits(tiny_model: Models) 
     sweep = Sweep(model, run, dictionaries, find_sources(model, run, dictionaries), Rule.RAY)
     graph = graph_of(sweep)
     assert len(graph.features) == 0 and set(graph.source.tolist()) <= set(range(graph.first_token, graph.first_logit))
-    assert scores(graph).replacement == pytest.approx(1)
-    pruned = prune(graph, 0.8, 0.98)
+    assert scores(graph.raw()).replacement == pytest.approx(1)
+    pruned = prune(graph.raw(), 0.8, 0.98)
     assert bool(pruned.node_kept[graph.first_token :].all())

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tasks.graphs.view import EdgeView, GraphView, NodeView, Verdict
 from tests.workbench.render.golden import assert_golden, printed
 from workbench.tui.render.graph_tree import TreeLimits, graph_tree, tree_lines
-from workbench.tui.render.graph_view import EdgeView, GraphView, NodeView, Verdict
 
 TOKENS = ("The", " capital", " of", " \x1b[31mFrance", " is")
 

@@ -96,7 +96,7 @@ FEATURE: dict[str, Any] = {
     ],
 }
 GRAPH = GraphRecord(
-    7, f"The capital {HOSTILE} of France is", [5, 6], "neurons", [], "ray", 1e-7, 0.61, 0.83, {}, 120, 900, None
+    7, f"The capital {HOSTILE} of France is", [5, 6], "neurons", [], "ray", 1e-7, 0.61, 0.83, {}, 30, 120, 900, None
 )
 
 VIEWS: dict[str, RenderableType] = {

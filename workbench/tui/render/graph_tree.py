@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from rich.cells import cell_len
 from rich.text import Text
 
+from tasks.graphs.view import EdgeView, GraphView, NodeView, Verdict
 from workbench.tui.render.bars import percent, signed, signed_bar
 from workbench.tui.render.features import about
-from workbench.tui.render.graph_view import EdgeView, GraphView, NodeView, Verdict
 from workbench.tui.render.tokens import fit, show_text, show_token
 
 VERDICT_GLYPH = {Verdict.CONFIRMED: "✓", Verdict.WEAK: "~", Verdict.CONTRADICTED: "✗", Verdict.UNTESTED: " "}

@@ -1,4 +1,4 @@
-"""An attribution graph as the renderers see it: the kept nodes and edges with everything that a line may say."""
+"""An attribution graph as people see it: the kept nodes and edges with everything that a line may say."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 
+from store import graphs
 from store.graphs import EdgeRecord, EffectRecord, FeatureWords, GraphRecord, NodeRecord
+from store.project import Project
 
 
 class Verdict(StrEnum):
@@ -108,6 +110,20 @@ def _grouped(pairs: Iterable[tuple[int, EdgeView]]) -> dict[int, list[EdgeView]]
     for node, edge in pairs:
         groups[node].append(edge)
     return dict(groups)
+
+
+def load_graph_view(project: Project, graph_id: int) -> GraphView:
+    """A graph with everything that its views say: its rows, the words for its features, what was measured."""
+    record = graphs.find(project.db, graph_id)
+    nodes = graphs.nodes(project.db, graph_id)
+    features = {(node.layer, node.feature) for node in nodes if node.kind == "feature"}
+    return graph_view(
+        record,
+        nodes,
+        graphs.edges(project.db, graph_id),
+        graphs.effects(project.db, graph_id),
+        graphs.feature_words(project.db, record.dictionary, features),
+    )
 
 
 def graph_view(
