@@ -17,6 +17,8 @@ class DictionarySet:
     """`neurons`, or the name under which the store keeps the set."""
     layers: Mapping[int, Dictionary]
     """Layer -> its dictionary. Layers that are missing have none."""
+    notes: tuple[str, ...] = ()
+    """What the person should hear about the set, one sentence each."""
 
     def __contains__(self, layer: int) -> bool:
         return layer in self.layers
@@ -27,7 +29,7 @@ class DictionarySet:
         if missing:
             known = ", ".join(str(layer) for layer in sorted(self.layers))
             raise BadInput(f"layer {missing[0]} has no dictionary in {self.name!r}", f"its layers are {known}")
-        return DictionarySet(self.name, {layer: self.layers[layer] for layer in sorted(layers)})
+        return DictionarySet(self.name, {layer: self.layers[layer] for layer in sorted(layers)}, self.notes)
 
     def __getitem__(self, layer: int) -> Dictionary:
         return self.layers[layer]

@@ -1,7 +1,6 @@
 """From the name of a dictionary set to its dictionaries: neurons, or a set that the project has trained."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 from store.errors import BadInput
@@ -9,7 +8,7 @@ from store.files import StoredFile
 from store.project import Project
 from tasks.dictionaries.dictionary_set import DictionarySet, neuron_set
 from tasks.dictionaries.sae import load_autoencoder
-from tasks.dictionaries.transcoder import PREFIX, load_transcoder_set
+from tasks.dictionaries.transcoder_files import PREFIX, load_transcoder_set
 from tasks.model.language_model import LanguageModel
 
 NEURONS = "neurons"
@@ -19,13 +18,14 @@ NEURONS = "neurons"
 def load_dictionary_set(project: Project, name: str, model: LanguageModel) -> DictionarySet:
     """The set of that name on the model's device; every stored file is checked against its row's hash first.
 
-    `neurons` is the model's own, `transcoder:DIRECTORY` a set in circuit-tracer's format. Raises `BadInput` that names
-    the sets there are, `Damaged` that names a file.
+    `neurons` is the model's own, `transcoder:PLACE` a set in circuit-tracer's format, from a directory or the hub.
+    Raises `BadInput` that names the sets there are, `Damaged` that names a file. What a person should know of the set
+    is in its `notes`.
     """
     if name == NEURONS:
         return neuron_set(model)
     if name.startswith(PREFIX):
-        return load_transcoder_set(Path(name.removeprefix(PREFIX)), model)
+        return load_transcoder_set(name.removeprefix(PREFIX), model)
     sql = (
         "SELECT layer, config, path, size_bytes, hash FROM dictionary JOIN file ON file.id = file_id"
         " WHERE dictionary.name = ? ORDER BY layer"

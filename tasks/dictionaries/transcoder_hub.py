@@ -1,10 +1,10 @@
 """Files of transcoder sets on the Hugging Face hub: how they are named, fetched into its own cache, and listed."""
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
+from httpx import HTTPError
 from huggingface_hub import HfApi, hf_hub_download
 from huggingface_hub.errors import (
     EntryNotFoundError,
@@ -51,7 +51,7 @@ class HubPlace:
         return replace(self, path=f"{self.path}/{name}" if self.path else name)
 
 
-def fetch(place: HubPlace, narrate: Callable[[str], None] = lambda _text: None) -> Path:
+def fetch(place: HubPlace) -> Path:
     """The file at `place`, from the hub's cache or downloaded into it (`HF_HUB_OFFLINE` forbids that).
 
     Raises `BadInput` for a repository, revision or file that does not exist, `Missing` where it is gated or the hub
@@ -61,14 +61,17 @@ def fetch(place: HubPlace, narrate: Callable[[str], None] = lambda _text: None) 
         return Path(hf_hub_download(place.repository, place.path, revision=place.revision))
     except GatedRepoError as error:
         raise Missing(
-            f"{place.repository} is gated on the hub", f"ask for access at huggingface.co/{place.repository}, then log in"
+            f"{place.repository} is gated on the hub",
+            f"ask for access at huggingface.co/{place.repository}, then log in",
         ) from error
     except (RepositoryNotFoundError, HFValidationError) as error:
         raise BadInput(
             f"the hub has no repository {place.repository}", "check the name, or log in if it is private"
         ) from error
     except RevisionNotFoundError as error:
-        raise BadInput(f"{place.repository} has no revision {place.revision}", "name a branch, tag or commit") from error
+        raise BadInput(
+            f"{place.repository} has no revision {place.revision}", "name a branch, tag or commit"
+        ) from error
     except LocalEntryNotFoundError as error:
         raise unreachable(place) from error
     except EntryNotFoundError as error:
@@ -93,7 +96,7 @@ def names_beside(folder: HubPlace, found: Path) -> tuple[set[str], bool]:
     prefix = f"{folder.path}/" if folder.path else ""
     try:
         listed = HfApi().list_repo_files(folder.repository, revision=folder.revision)
-    except OSError:
+    except (HTTPError, OSError):
         return {path.name for path in found.parent.iterdir()}, False
     return {name.removeprefix(prefix) for name in listed if name.startswith(prefix)}, True
 
