@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING, Any
 
 from store.errors import Missing
@@ -123,12 +124,58 @@ def edges(db: Database, graph_id: int) -> list[EdgeRecord]:
     return [EdgeRecord(*row) for row in db.execute(sql, [graph_id]).fetchall()]
 
 
+def insert_rows(db: Database, graph_id: int, nodes: Iterable[NodeRecord], edges: Iterable[EdgeRecord]) -> None:
+    """The rows of tables `node` and `edge`, in the caller's transaction."""
+    places = ", ".join("?" * (1 + len(NodeRecord.__dataclass_fields__)))
+    db.conn.executemany(f"INSERT INTO node VALUES ({places})", ((graph_id, *astuple(node)) for node in nodes))
+    db.conn.executemany("INSERT INTO edge VALUES (?, ?, ?, ?, ?)", ((graph_id, *astuple(edge)) for edge in edges))
+
+
 def effects(db: Database, graph_id: int, kind: str = "ablation") -> list[EffectRecord]:
-    """What the latest validation of a graph measured: `kind` is ablation, swap or control."""
+    """What the latest validation of a graph measured: `kind` is ablation, swap or control.
+
+    A graph that was never validated has what was measured on the graph that it was pruned from: an effect belongs to a
+    feature and a prompt, whatever the thresholds.
+    """
     columns = ", ".join(EffectRecord.__dataclass_fields__)
-    sql = f"""SELECT {columns} FROM effect WHERE graph_id = :graph AND kind = :kind
-        AND job_id = (SELECT max(job_id) FROM effect WHERE graph_id = :graph) ORDER BY id"""
-    return [EffectRecord(*row) for row in db.execute(sql, {"graph": graph_id, "kind": kind}).fetchall()]
+    sql = f"SELECT {columns} FROM effect WHERE graph_id = ? AND job_id = ? AND kind = ? ORDER BY id"
+    for ancestor in _ancestry(db, graph_id):
+        job = db.execute("SELECT max(job_id) FROM effect WHERE graph_id = ?", [ancestor]).fetchone()[0]
+        if job is not None:
+            return [EffectRecord(*row) for row in db.execute(sql, [ancestor, job, kind]).fetchall()]
+    return []
+
+
+def _ancestry(db: Database, graph_id: int) -> list[int]:
+    """The graph, and those that it was pruned from, nearest first."""
+    found = [graph_id]
+    sql = "SELECT json_extract(summary, '$.pruned_from') FROM graph WHERE id = ?"
+    while (row := db.execute(sql, [found[-1]]).fetchone()) and row[0] is not None and row[0] not in found:
+        found.append(int(row[0]))
+    return found
+
+
+def supernodes(db: Database, graph_id: int) -> dict[str, list[int]]:
+    """The named groups of nodes of a graph, by name in the order in which they were made; a node is in at most one."""
+    sql = "SELECT name, nodes FROM supernode WHERE graph_id = ? ORDER BY id"
+    return {name: json.loads(nodes) for name, nodes in db.execute(sql, [graph_id]).fetchall()}
+
+
+def set_supernode(db: Database, graph_id: int, name: str, nodes: Iterable[int]) -> None:
+    """Make the supernode `name` of `nodes`, or give the one there is these nodes, in the caller's transaction."""
+    sql = """INSERT INTO supernode (graph_id, name, nodes) VALUES (?, ?, ?)
+        ON CONFLICT (graph_id, name) DO UPDATE SET nodes = excluded.nodes"""
+    db.execute(sql, [graph_id, name, json.dumps(sorted(set(nodes)))])
+
+
+def rename_supernode(db: Database, graph_id: int, old: str, new: str) -> None:
+    """Give the supernode `old` the name `new`, which is free, in the caller's transaction."""
+    db.execute("UPDATE supernode SET name = ? WHERE graph_id = ? AND name = ?", [new, graph_id, old])
+
+
+def remove_supernode(db: Database, graph_id: int, name: str) -> None:
+    """Dissolve a supernode: its nodes stay, alone, in the caller's transaction."""
+    db.execute("DELETE FROM supernode WHERE graph_id = ? AND name = ?", [graph_id, name])
 
 
 def feature_words(db: Database, dictionary: str, features: set[tuple[int, int]]) -> dict[tuple[int, int], FeatureWords]:

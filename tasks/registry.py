@@ -32,6 +32,13 @@ class Task:
     kind: str
     summary: str
     module: str
+    group: str = ""
+    """The command that it is a subcommand of (`graph`: `workbench graph KIND`); none of a command of its own."""
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What is typed after `workbench` to run it."""
+        return (self.group, self.kind) if self.group else (self.kind,)
 
     @property
     def params_type(self) -> type[Params]:
@@ -66,6 +73,7 @@ TASKS: dict[str, Task] = {
         Task(
             "validate", "Every claim of a graph measured in the real model, beside random controls.", "tasks.validate"
         ),
+        Task("prune", "A smaller or larger graph from a stored one, at other thresholds.", "tasks.reprune", "graph"),
         Task("pack", "Everything another machine needs to check the numbers, in one file.", "tasks.pack"),
     )
 }

@@ -24,6 +24,7 @@ def write_arrays(path: Path, graph: Attribution, pruned: Pruned, active: ActiveF
         "active_index": active.index.int(),
         "active_activation": active.activation,
         "active_share": measures.share[: len(active)],
+        "leaf_share": measures.share[len(active) :],
         "active_predicted_effect": measures.predicted_effect,
         "active_margin": measures.margin,
         "attributed": graph.rows_of_active.int(),

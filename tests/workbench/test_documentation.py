@@ -52,8 +52,7 @@ def parse(words: list[str]) -> None:
     if not arguments:  # a command that is named, not called
         return
     while hasattr(command, "commands"):
-        command = command.commands[arguments[0]]
-        arguments = arguments[1:]
+        _, command, arguments = command.resolve_command(typer.Context(command), arguments)
     command.make_context(rest[0], arguments)
 
 

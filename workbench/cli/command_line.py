@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tasks.params import Params
+from tasks.registry import TASKS
 from workbench.cli.task_command import flag, is_argument
 
 
@@ -21,7 +22,8 @@ def command_line(kind: str, params: Params, project: Path) -> str:
         elif field.is_required() or value != field.get_default(call_default_factory=True):
             flags += _flagged(name, value)
     separator = ["--"] if any(word.startswith("-") for word in words) else []
-    return project_words(project, [kind, *flags, *separator, *words])
+    command = TASKS[kind].words if kind in TASKS else (kind,)
+    return project_words(project, [*command, *flags, *separator, *words])
 
 
 def project_words(project: Path, words: Iterable[str]) -> str:

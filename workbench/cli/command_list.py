@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
-from tasks.registry import TASKS
+from tasks.registry import TASKS, Task
 
 COMMANDS: dict[str, str] = {
     "demo": "The whole path on the embedded model, from nothing to a validated circuit, with a closing report.",
     "init": "Make a project on a model.",
     "doctor": "Device, memory, versions, model cache: what works here, and what would not and why.",
-    **{task.kind: task.summary for task in TASKS.values()},
+    **{task.kind: task.summary for task in TASKS.values() if not task.group},
     "features": "Search the features of trained dictionaries, and show one.",
-    "graph": "List, show and export attribution graphs.",
+    "graph": "List, show, shape, compare and export attribution graphs.",
     "verify": "Check a pack: every hash, and that its numbers come out again.",
     "unpack": "Open a pack into a directory.",
     "jobs": "What was run in this project, and how it ended.",
@@ -27,40 +29,66 @@ COMMANDS: dict[str, str] = {
 
 @dataclass
 class _Named:
-    """As much of a command as the list of commands prints."""
+    """As much of a command as the list of commands prints, and how the command itself is loaded."""
 
     name: str
     summary: str
+    load: Callable[[], Any]
     hidden: bool = False
 
     def get_short_help_str(self, limit: int = 45) -> str:
         return self.summary
 
 
-class CommandList(TyperGroup):
-    """The group behind `workbench`: the list prints from the table above, a call loads the one command it names."""
-
-    def list_commands(self, ctx: Any) -> list[str]:
-        """The names in the table's order."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """The command of that name as the list shows it, or None."""
-        return _Named(cmd_name, COMMANDS[cmd_name]) if cmd_name in COMMANDS else None
+class _LazyGroup(TyperGroup):
+    """A group of which some commands are only names until they are called."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The command that `args` call, loaded, and the arguments left for it."""
-        self.commands: Any = dict.fromkeys(COMMANDS)  # the names to suggest after a typing error
-        name, _, rest = super().resolve_command(ctx, args)
-        return name, load_command(str(name)), rest
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, command.load() if isinstance(command, _Named) else command, rest
+
+
+class CommandList(_LazyGroup):
+    """The group behind `workbench`: the list prints from the table above, a call loads the one command it names."""
+
+    def __init__(self, **attributes: Any) -> None:
+        """Take the commands of the table, in its order."""
+        super().__init__(**attributes)
+        self.commands: Any = {
+            name: _Named(name, summary, partial(load_command, name)) for name, summary in COMMANDS.items()
+        }
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The names in the table's order."""
+        return list(self.commands)
+
+
+class GraphCommands(_LazyGroup):
+    """The group behind `workbench graph`: commands of its own and the tasks of that group."""
+
+    def __init__(self, **attributes: Any) -> None:
+        """Add the tasks, by name, to the commands that the modules define."""
+        super().__init__(**attributes)
+        tasks = {task.kind: task for task in TASKS.values() if task.group == "graph"}
+        named = {kind: _Named(kind, task.summary, partial(_task_command, task)) for kind, task in tasks.items()}
+        self.commands: Any = {**self.commands, **named}
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The module's commands as they are defined, then the tasks as the registry has them."""
+        return list(self.commands)
 
 
 def load_command(name: str) -> Any:
     """The command of that name: made from a task's params, or from the module of that name beside this one."""
-    if name in TASKS:
-        from workbench.cli.task_command import task_app
-
-        return typer.main.get_command(task_app(TASKS[name]))
+    if name in TASKS and not TASKS[name].group:
+        return _task_command(TASKS[name])
     command = typer.main.get_command(import_module(f"workbench.cli.{name}").app)
     command.name = name
     return command
+
+
+def _task_command(task: Task) -> Any:
+    from workbench.cli.task_command import task_app
+
+    return typer.main.get_command(task_app(task))

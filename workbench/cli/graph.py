@@ -11,6 +11,7 @@ import typer
 
 from store.errors import BadInput
 from tasks.graphs.view import load_graph_view
+from workbench.cli.command_list import GraphCommands
 from workbench.cli.invocation import open_project
 from workbench.cli.output import emit_json, emit_view, stdout_console
 from workbench.tui.render.facts import facts
@@ -20,7 +21,12 @@ if TYPE_CHECKING:
     from store.project import Project
     from tasks.graphs.view import GraphView
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, help="Attribution graphs: list, show, export.")
+app = typer.Typer(
+    cls=GraphCommands,
+    add_completion=False,
+    rich_markup_mode=None,
+    help="Attribution graphs: read, shape, compare, export.",
+)
 GraphArgument = Annotated[int, typer.Argument(help="The graph's id.", metavar="GRAPH")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 

@@ -47,7 +47,7 @@ def task_app(task: Task) -> typer.Typer:
 
 def run_task(ctx: typer.Context, task: Task, values: Mapping[str, Any], as_json: bool) -> None:
     """Check the values, run the task in this process, and print its document or its table."""
-    params = checked_params(task.params_type, values, task.kind)
+    params = checked_params(task.params_type, values, " ".join(task.words))
     from tasks.context import Context
     from tasks.execute import execute
 

@@ -1,0 +1,83 @@
+"""The numbers of any node of a stored graph, kept or not, from the graph's file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load_file
+
+from store.graphs import NodeRecord
+from tasks.graphs.influence import layered_edges
+from tasks.graphs.raw import Floats, Ints, RawGraph
+
+
+@dataclass(frozen=True)
+class NodeNumbers:
+    """What a row of table `node` says of a feature or an error; tokens and targets are always kept and have rows."""
+
+    raw: RawGraph
+    index: Ints
+    """[feature]: its index in its dictionary."""
+    activation: Floats
+    """[feature]."""
+    predicted_effect: Floats
+    """[feature]: NaN where it is not known."""
+    input_size: Floats
+    """[feature]."""
+    share: Floats
+    """[feature or error]: nats of the decisive target that come through it, along all paths."""
+
+    def record(self, node: int, influence: float) -> NodeRecord:
+        """The row of a feature or an error."""
+        raw = self.raw
+        place = int(raw.layer[node]), int(raw.position[node])
+        share = float(self.share[node])
+        if node >= raw.first_error:
+            return NodeRecord(node, "error", *place, -1, 0.0, influence, share, None, 0.0)
+        effect = float(self.predicted_effect[node])
+        feature, activation, size = int(self.index[node]), float(self.activation[node]), float(self.input_size[node])
+        known_effect = None if np.isnan(effect) else effect
+        return NodeRecord(node, "feature", *place, feature, activation, influence, share, known_effect, size)
+
+
+def read_node_numbers(path: Path, raw: RawGraph) -> NodeNumbers:
+    """The numbers in a graph's file.
+
+    A share that the file does not hold is the sum over the paths through attributed features.
+    """
+    arrays = load_file(path)
+    attributed = arrays["attributed"]
+    activation = arrays["active_activation"][attributed]
+    share = np.full(raw.first_token, np.nan)
+    share[: raw.n_features] = arrays["active_share"][attributed]
+    if "leaf_share" in arrays:
+        share[raw.first_error :] = arrays["leaf_share"][: raw.first_token - raw.first_error]
+    unknown = np.isnan(share)
+    if unknown.any():
+        share[unknown] = path_shares(raw, activation)[: raw.first_token][unknown]
+    return NodeNumbers(
+        raw=raw,
+        index=arrays["active_index"][attributed],
+        activation=activation,
+        predicted_effect=arrays["active_predicted_effect"][attributed],
+        input_size=arrays["row_size"][: raw.n_features],
+        share=share,
+    )
+
+
+def path_shares(raw: RawGraph, activation: Floats) -> Floats:
+    """[node]: the share of the first target that comes through each node, summed over paths of SHARE edges.
+
+    Equal to the frozen model's share where every active feature was attributed: a feature hands on of its input what
+    its activation (`activation` [feature]) is of its pre-activation, which for an active one is all of it.
+    """
+    edges = layered_edges(raw)
+    order = (raw.n_layers - raw.layer).astype(np.uint16)[raw.target].argsort(kind="stable")
+    value = np.ones(raw.n_nodes)
+    value[: raw.n_features] = np.where(activation == 0, np.inf, activation)
+    signed = raw.share[order] / value[edges.target]
+    start = np.zeros(raw.n_nodes)
+    start[raw.first_target] = 1.0
+    return edges.influence(signed, start)
