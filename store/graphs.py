@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from store.errors import Missing
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 _GRAPHS = """
     SELECT graph.id, prompt, tokens AS token_ids, dictionary,
         targets, rule, closing_error, replacement_score, completeness_score, summary,
-        (SELECT n_layers FROM model JOIN project ON model.id = project.model_id) AS n_layers,
+        coalesce(json_extract(summary, '$.n_layers'),
+            (SELECT n_layers FROM model JOIN project ON model.id = project.model_id)) AS n_layers,
         (SELECT count(*) FROM node WHERE graph_id = graph.id) AS n_nodes,
         (SELECT count(*) FROM edge WHERE graph_id = graph.id) AS n_edges,
         job.finished_at AS created_at
@@ -27,7 +29,10 @@ _GRAPHS = """
 
 @dataclass(frozen=True)
 class GraphRecord:
-    """One row of table `graph` with its JSON read, and how many nodes and edges were kept."""
+    """One row of table `graph` with its JSON read, and how many nodes and edges were kept.
+
+    A closing error that is not known is NaN. `n_layers` is the project's model's, unless an imported graph has its own.
+    """
 
     id: int
     prompt: str
@@ -47,7 +52,7 @@ class GraphRecord:
 
 @dataclass(frozen=True)
 class NodeRecord:
-    """One kept node: a row of table `node`."""
+    """One kept node: a row of table `node`. An activation or a share that is not known is NaN."""
 
     node: int
     kind: str
@@ -115,7 +120,7 @@ def nodes(db: Database, graph_id: int) -> list[NodeRecord]:
     """The kept nodes of a graph, in the order of its file."""
     columns = ", ".join(NodeRecord.__dataclass_fields__)
     rows = db.execute(f"SELECT {columns} FROM node WHERE graph_id = ? ORDER BY node", [graph_id]).fetchall()
-    return [NodeRecord(*row) for row in rows]
+    return [_node(row) for row in rows]
 
 
 def edges(db: Database, graph_id: int) -> list[EdgeRecord]:
@@ -189,4 +194,16 @@ def feature_words(db: Database, dictionary: str, features: set[tuple[int, int]])
 
 def _graph(row: dict[str, Any]) -> GraphRecord:
     read = {name: json.loads(row[name]) for name in ("token_ids", "targets", "summary")}
-    return GraphRecord(**(row | read))
+    return GraphRecord(**(row | read | {"closing_error": _or_nan(row["closing_error"])}))
+
+
+def _node(row: tuple[Any, ...]) -> NodeRecord:
+    record = NodeRecord(*row)
+    if None not in (row[5], row[7]):
+        return record
+    return replace(record, activation=_or_nan(row[5]), share=_or_nan(row[7]))
+
+
+def _or_nan(value: float | None) -> float:
+    """SQLite has no NaN: what is written as one is read as NULL."""
+    return math.nan if value is None else value

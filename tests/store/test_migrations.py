@@ -83,3 +83,22 @@ def test_a_reader_of_an_older_project_has_it_migrated_first(project: Project, mo
         assert not reader.writable
         assert reader.model == MODEL
         assert reader.db.execute("SELECT count(*) FROM extra").fetchone() == (0,)
+
+
+def test_given_a_graph_of_the_first_schema_when_migrated_then_its_rows_are_what_they_were(tmp_path: Path) -> None:
+    with _empty(tmp_path, "old.db") as db:
+        database.migrate(db, 1)
+        db.execute("PRAGMA foreign_keys = OFF")
+        graph = (1, 1, "p", "[5]", "neurons", "[]", "ray", 1, 3e-7, 0.5, 0.75, "{}")
+        nodes = [(1, 0, "feature", 2, 3, 4, 1.5, 0.25, -0.5, 0.125, 2.0), (1, 1, "token", -1, 0, 5, 0, 1, 1, None, 0)]
+        db.execute(f"INSERT INTO graph VALUES ({', '.join('?' * 12)})", graph)
+        db.conn.executemany(f"INSERT INTO node VALUES ({', '.join('?' * 11)})", nodes)
+        db.execute("INSERT INTO supernode VALUES (1, 1, 'group', '[0]')")
+        columns = "id, prompt, rule, closing_error, replacement_score, completeness_score, summary"
+        db.conn.executescript((Path(database.__file__).parent / "migrations/0002_unknown_numbers.sql").read_text())
+        assert db.execute(f"SELECT {columns} FROM graph").fetchall() == [(1, "p", "ray", 3e-7, 0.5, 0.75, "{}")]
+        assert db.execute("SELECT * FROM node").fetchall() == nodes
+        assert db.execute("SELECT graph_id, nodes FROM supernode").fetchall() == [(1, "[0]")]
+        db.execute("UPDATE node SET share = NULL, activation = NULL")
+        db.execute("UPDATE graph SET closing_error = NULL")
+        assert "graph_id INTEGER NOT NULL REFERENCES graph(id)" in str(db["node"].schema)
