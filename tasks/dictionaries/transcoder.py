@@ -108,9 +108,8 @@ class Transcoder:
             return pre - self._here(self.threshold)
         if self.k is None or self.k >= self.n_features:
             return pre
-        ranked = pre.topk(self.k + 1, dim=-1).values.clamp_min(0.0)
-        active = (pre >= ranked[..., -2:-1]) & (pre > 0)
-        return pre - torch.where(active, ranked[..., -1:], ranked[..., -2:-1])
+        ranked = pre.topk(self.k + 1, dim=-1).values
+        return pre - torch.where(pre >= ranked[..., -2:-1], ranked[..., -1:], ranked[..., -2:-1])
 
     def _block(self, x: Tensor, rows: slice) -> Tensor:
         return x @ self._here(self.W_enc[rows]).T + self._here(self.b_enc[rows])
@@ -118,7 +117,7 @@ class Transcoder:
     def _activated(self, pre: Tensor) -> Tensor:
         if self.k is not None:
             largest, chosen = pre.topk(self.k, dim=-1)
-            return torch.zeros_like(pre).scatter(-1, chosen, largest.relu())
+            return torch.zeros_like(pre).scatter(-1, chosen, largest)
         if self.threshold is not None:
             return pre * (pre > self._here(self.threshold))
         return pre.relu()

@@ -47,7 +47,7 @@ def load_transcoder_set(spec: str, model: LanguageModel) -> DictionarySet:
                 f"there is no transcoder set at {spec}", "give a directory, a config.yaml or the hub's org/repo"
             )
         name, config, files = _on_hub(place, model)
-    layers = {layer: _load(file, layer, model, config) for layer, file in enumerate(files)}
+    layers = {layer: load_layer(file, layer, model, config) for layer, file in enumerate(files)}
     return DictionarySet(f"{PREFIX}{name}", layers, _notes(config, model))
 
 
@@ -135,8 +135,11 @@ def _notes(config: SetConfig, model: LanguageModel) -> tuple[str, ...]:
     return () if same else (f"this transcoder set was trained on {named}, the project's model is {spec}",)
 
 
-def _load(path: Path, layer: int, model: LanguageModel, config: SetConfig) -> Transcoder:
-    """The transcoder in `path`, its matrices mapped from disk rather than read."""
+def load_layer(path: Path, layer: int, model: LanguageModel, config: SetConfig) -> Transcoder:
+    """The transcoder in `path`, its matrices mapped from disk rather than read.
+
+    Raises `BadInput` for tensors that are not those of a transcoder for this model, `Damaged` for an unreadable file.
+    """
     try:
         with safe_open(path, framework="pt") as file:
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
@@ -200,7 +203,7 @@ def _threshold(path: Path, given: Tensor | None, n_features: int, activation: Ac
             raise BadInput(f"the set's activation is jumprelu and {path} has no {_THRESHOLD}", MEND_SET)
         return None
     if activation not in (None, Activation.JUMPRELU):
-        raise BadInput(f"the set's activation is {activation} and {path} has a {_THRESHOLD}", "mend its config.yaml")
+        raise BadInput(f"the set's activation is {activation} and {path} holds {_THRESHOLD}", "mend its config.yaml")
     if given.numel() not in (1, n_features) or given.dim() > 1:
         raise BadInput(f"{_THRESHOLD} in {path} is {list(given.shape)} and must be [{n_features}]", MEND_SET)
     return given.reshape(-1).expand(n_features)

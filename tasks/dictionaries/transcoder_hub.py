@@ -4,7 +4,6 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from httpx import HTTPError
 from huggingface_hub import HfApi, hf_hub_download
 from huggingface_hub.errors import (
     EntryNotFoundError,
@@ -14,6 +13,7 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from huggingface_hub.utils import httpx  # type: ignore[attr-defined]  # exported at run time, whatever its version
 
 from store.errors import BadInput, Missing
 
@@ -21,6 +21,7 @@ _FORM = re.compile(
     r"(?:hf://)?(?P<repository>[\w.-]+/[\w.-]+)(?:@(?P<early>[^/?@]+))?(?:/(?P<path>[^@?]+?)/?)?"
     r"(?:@(?P<late>[^@?]+)|\?revision=(?P<query>[^&@?]+))?"
 )
+_PATIENCE_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class HubPlace:
         """`org/repo[/path][@revision]`, with or without `hf://`; circuit-tracer's `?revision=` and `@` after the
         repository are understood too. None if the text is no such name."""
         match = _FORM.fullmatch(text)
-        if match is None or ".." in PurePosixPath(match["path"] or "").parts:
+        if match is None or ".." in PurePosixPath(text).parts:
             return None
         return cls(match["repository"], match["path"] or "", match["early"] or match["late"] or match["query"])
 
@@ -76,7 +77,7 @@ def fetch(place: HubPlace) -> Path:
         raise unreachable(place) from error
     except EntryNotFoundError as error:
         raise BadInput(f"the hub has no {place}", "name a repository or folder with a transcoder set") from error
-    except OSError as error:
+    except (httpx.HTTPError, OSError) as error:
         raise unreachable(place) from error
 
 
@@ -95,10 +96,10 @@ def names_beside(folder: HubPlace, found: Path) -> tuple[set[str], bool]:
     """
     prefix = f"{folder.path}/" if folder.path else ""
     try:
-        listed = HfApi().list_repo_files(folder.repository, revision=folder.revision)
-    except (HTTPError, OSError):
+        listed = HfApi().model_info(folder.repository, revision=folder.revision, timeout=_PATIENCE_S).siblings or []
+    except (httpx.HTTPError, OSError):
         return {path.name for path in found.parent.iterdir()}, False
-    return {name.removeprefix(prefix) for name in listed if name.startswith(prefix)}, True
+    return {file.rfilename.removeprefix(prefix) for file in listed if file.rfilename.startswith(prefix)}, True
 
 
 def commit_of(place: HubPlace, found: Path) -> str:
