@@ -1,6 +1,6 @@
 """circuit-tracer 0.5.0's graphs of given cases as small arrays. Runs in the peer's own environment.
 
-    python benchmarks/peer/graphs.py CASES.json OUT
+    python -m benchmarks.peer.graphs CASES.json OUT
 
 CASES.json lists objects with `name`, `model` and `transcoders` (directories), `backend`, `prompt`, `max_logits`,
 `logit_probability`, and `max_nodes`, `batch`, `update_interval`. Each becomes OUT/<name>.safetensors.
@@ -14,14 +14,15 @@ from typing import Any
 import torch
 from circuit_tracer.attribution.attribute import attribute
 from circuit_tracer.graph import Graph, compute_graph_scores, compute_node_influence, prune_graph
-from replacement_model import load
 from safetensors.torch import save_file
 from torch import Tensor
+
+from benchmarks.peer.replacement_model import load
 
 NODE_THRESHOLD, EDGE_THRESHOLD = 0.8, 0.98
 
 
-def arrays(graph: Graph, logits: Tensor) -> dict[str, Tensor]:
+def arrays(graph: Graph) -> dict[str, Tensor]:
     """The graph's nodes, its edges as (index into the flat adjacency, value), and what pruning and scoring say."""
     adjacency = graph.adjacency_matrix
     weights = torch.zeros(len(adjacency))
@@ -37,7 +38,6 @@ def arrays(graph: Graph, logits: Tensor) -> dict[str, Tensor]:
         "input_tokens": graph.input_tokens.int(),
         "logit_token_ids": graph.logit_token_ids.int(),
         "logit_probabilities": graph.logit_probabilities,
-        "logits": logits,
         "node_influence": compute_node_influence(adjacency, weights),
         "node_kept": pruned.node_mask,
         "edges_kept": pruned.edge_mask.nonzero().int(),
@@ -57,10 +57,9 @@ def run(case: dict[str, Any], directory: Path) -> None:
         max_feature_nodes=case["max_nodes"],
         update_interval=case["update_interval"],
     )
-    with torch.no_grad():
-        logits = model.setup_attribution(graph.input_tokens).logits[0, -1]
-    tensors = {name: tensor.detach().contiguous().clone() for name, tensor in arrays(graph, logits).items()}
-    save_file(tensors, directory / f"{case['name']}.safetensors", metadata={"case": json.dumps(case)})
+    tensors = {name: tensor.detach().contiguous().clone() for name, tensor in arrays(graph).items()}
+    options = {name: value for name, value in case.items() if name not in ("model", "transcoders")}
+    save_file(tensors, directory / f"{case['name']}.safetensors", metadata={"case": json.dumps(options)})
 
 
 if __name__ == "__main__":

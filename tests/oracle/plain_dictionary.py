@@ -38,7 +38,8 @@ class PlainDictionary:
         if self.k is None:
             return pre.relu()
         threshold = pre.sort(-1, descending=True).values[..., self.k - 1 : self.k]
-        return torch.where(pre >= threshold, pre, 0.0).relu()
+        largest = torch.where(pre >= threshold, pre, 0.0)
+        return largest.relu() if self.on_hidden else largest
 
     def decode(self, z: Tensor) -> Tensor:
         return z @ self.W_dec + self.b_dec
@@ -73,7 +74,7 @@ class Transcoder:
         if self.k is None:
             return pre.relu()
         largest = pre.topk(self.k, dim=-1)
-        return torch.zeros_like(pre).scatter(-1, largest.indices, largest.values.relu())
+        return torch.zeros_like(pre).scatter(-1, largest.indices, largest.values)
 
     def decode(self, z: Float[Tensor, "*batch n_features"]) -> Float[Tensor, "*batch d"]:
         return z @ self.W_dec + self.b_dec

@@ -19,9 +19,9 @@ from torch import Tensor
 
 from store import graphs
 from store.project import Project
-from tasks.circuits.graph_arrays import dense_arrays
 from tasks.context import Context
 from tasks.execute import execute
+from tasks.graphs.formats.arrays import dense_arrays
 from tasks.model.sources import describe_model, load_model
 from tasks.trace import Params
 from tests.oracle.peer import cases

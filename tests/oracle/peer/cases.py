@@ -1,4 +1,4 @@
-"""The cases: a family, a kind of transcoder, a prompt, a budget. Both sides read the inputs that `write_inputs` makes."""
+"""The cases: a family, a kind of transcoder, a prompt, a budget. Both sides read what `write_inputs` makes."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from torch import Tensor
 from tests.tiny import save_tiny, tiny_hf
 
 KINDS = ("relu", "topk", "jumprelu", "skip", "jumprelu_skip")
-"""`topk` keeps the largest of what its encoder gives; `jumprelu` has a threshold a feature; `skip` is ReLU with W_skip."""
+"""`topk` keeps the largest, negative ones too; `jumprelu` has a threshold a feature; `skip` is ReLU with W_skip."""
 PROMPTS = ("w5 w17 w44 w3 w71 w28 w60", "w1 w2", "w9 w9 w80 w33 w2 w61 w61 w14 w90 w11 w4 w7", "w95 w41 w13 w77")
 N_FEATURES = 16
 

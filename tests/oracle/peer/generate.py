@@ -46,13 +46,11 @@ def ask(cases: Sequence[Case], out: Path) -> None:
         documents = []
         for case in cases:
             model, transcoders = write_inputs(case, Path(inputs))
-            documents.append(
-                asdict(case) | {"name": case.name, "model": str(model), "transcoders": str(transcoders)}
-            )
+            documents.append(asdict(case) | {"name": case.name, "model": str(model), "transcoders": str(transcoders)})
         listing = Path(inputs) / "cases.json"
         listing.write_text(json.dumps(documents))
-        script = ROOT / "benchmarks/peer/graphs.py"
-        subprocess.run([ENVIRONMENT / "bin/python", script, listing, out], check=True)
+        command = [str(ENVIRONMENT / "bin/python"), "-m", "benchmarks.peer.graphs", str(listing), str(out.resolve())]
+        subprocess.run(command, check=True, cwd=ROOT)
 
 
 if __name__ == "__main__":
