@@ -136,6 +136,14 @@ def insert_rows(db: Database, graph_id: int, nodes: Iterable[NodeRecord], edges:
     db.conn.executemany("INSERT INTO edge VALUES (?, ?, ?, ?, ?)", ((graph_id, *astuple(edge)) for edge in edges))
 
 
+def insert_effects(db: Database, graph_id: int, job_id: int, effects: Iterable[EffectRecord]) -> None:
+    """Rows of table `effect`, in the caller's transaction."""
+    columns = ", ".join(EffectRecord.__dataclass_fields__)
+    marks = ", ".join("?" * (2 + len(EffectRecord.__dataclass_fields__)))
+    rows = ((job_id, graph_id, *astuple(effect)) for effect in effects)
+    db.conn.executemany(f"INSERT INTO effect (job_id, graph_id, {columns}) VALUES ({marks})", rows)
+
+
 def effects(db: Database, graph_id: int, kind: str = "ablation") -> list[EffectRecord]:
     """What the latest validation of a graph measured: `kind` is ablation, swap or control.
 

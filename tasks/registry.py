@@ -74,6 +74,9 @@ TASKS: dict[str, Task] = {
             "validate", "Every claim of a graph measured in the real model, beside random controls.", "tasks.validate"
         ),
         Task("prune", "A smaller or larger graph from a stored one, at other thresholds.", "tasks.reprune", "graph"),
+        Task(
+            "import", "A graph JSON of circuit-tracer, Neuronpedia or another project.", "tasks.import_graph", "graph"
+        ),
         Task("pack", "Everything another machine needs to check the numbers, in one file.", "tasks.pack"),
     )
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -122,8 +123,18 @@ def load_graph_view(project: Project, graph_id: int) -> GraphView:
         nodes,
         graphs.edges(project.db, graph_id),
         graphs.effects(project.db, graph_id),
-        graphs.feature_words(project.db, record.dictionary, features),
+        _imported_words(record) | graphs.feature_words(project.db, record.dictionary, features),
     )
+
+
+def _imported_words(record: GraphRecord) -> dict[tuple[int, int], FeatureWords]:
+    """What the file of an imported graph says of its features."""
+    words: dict[tuple[int, int], FeatureWords] = {}
+    for place, said in record.summary.get("words", {}).items():
+        layer, feature = map(int, place.split("/"))
+        promoted = [(str(token), math.nan) for token in said["promoted"]]
+        words[layer, feature] = FeatureWords(said["label"], promoted, said["fires_on"])
+    return words
 
 
 def graph_view(
