@@ -16,11 +16,13 @@ if TYPE_CHECKING:
     from tasks.circuits.attribution import Attribution
     from tasks.circuits.frozen import FrozenRun
     from tasks.circuits.graph_file import Row
+    from tasks.circuits.nodes import ActiveFeatures
     from tasks.circuits.sweep import Sweep
-    from tasks.circuits.targets import LogitTarget
+    from tasks.circuits.targets import Target
     from tasks.context import Context
     from tasks.dictionaries.dictionary_set import DictionarySet
     from tasks.graphs.prune import Pruned
+    from tasks.trace_set import SetResult
 
 
 MAX_FEATURES = 7500
@@ -33,12 +35,19 @@ NEURONS = "neurons"
 class Params(_Params):
     """The options of `workbench trace`."""
 
-    prompt: str = option(..., "The prompt.", argument=True)
-    dictionary: str = option("neurons", "neurons, or the name of a dictionary set.")
+    prompt: str = option("", "The prompt.", argument=True)
+    behaviour: str = option("", "Trace every prompt of this behaviour, for its decisive token against the rival.")
+    directory: str = option("", "A directory of your own behaviours (*.toml) in place of the workbench's.")
+    dictionary: str = option("neurons", "neurons, the name of a dictionary set, or transcoder:DIRECTORY-or-hub-id.")
     layers: str | None = option(None, "Only the dictionaries of these layers, as 4-12,20; the others pass through.")
-    target: str | None = option(None, "Explain this token's logit; default: the most probable next tokens.")
+    target: str | None = option(
+        None, "Explain this token's logit, or this feature (L12/345@7); default: the most probable next tokens."
+    )
     versus: str | None = option(None, "Explain the logit of --target against this token's.")
+    at: int = option(-1, "Explain what is predicted after this position; -1 is the last.")
     chat: bool = option(False, "Put the prompt through the model's chat template.")
+    system: str = option("", "The chat's system text.")
+    prefill: str = option("", "The beginning of the chat's answer.")
     special_start: bool = option(False, "Start with the BOS token if the tokenizer does not; transcoders always do.")
     rule: Literal["ray", "half", "frozen-gate"] = option("ray", "How a gated neuron is shared between its two inputs.")
     max_logits: int = option(10, "At most this many next tokens are explained.", ge=1)
@@ -52,7 +61,8 @@ class Params(_Params):
     unreplaced: Literal["pass", "error"] = option("pass", "Layers without a dictionary: passed through, or errors.")
     first_position: bool = option(False, "Let position 0, the attention sink, have features.")
     edge_effects: bool = option(True, "Compute the live effect of each kept edge (one backward pass a kept node).")
-    block: int = option(128, "Rows pulled back at once.", unit="rows", ge=1)
+    block: int = option(128, "Rows pulled back at once, if they fit into --memory.", unit="rows", ge=1)
+    memory: float = option(2.0, "What attribution may take beside model and prompt.", unit="GiB", gt=0.0)
     batch: int = option(32, "Copies of the prompt run at once for effects.", unit="prompts", ge=1)
 
 
@@ -87,8 +97,16 @@ class Result:
         return {"graph": graph, **summary, "targets": self.targets}
 
 
-def run(params: Params, context: Context) -> Result:
+def run(params: Params, context: Context) -> Result | SetResult:
     """Attribute, score, prune, and put share and predicted effect on every node that was kept."""
+    if params.behaviour:
+        from tasks.trace_set import trace_behaviour
+
+        return trace_behaviour(params, context)
+    return _traced(params, context)
+
+
+def _traced(params: Params, context: Context) -> Result:
     from tasks.circuits import graph_file
     from tasks.circuits.measures import measure_nodes
     from tasks.graphs.prune import prune
@@ -120,7 +138,7 @@ def run(params: Params, context: Context) -> Result:
     )
 
 
-def _prepared(params: Params, context: Context) -> tuple[Sweep, list[LogitTarget]]:
+def _prepared(params: Params, context: Context) -> tuple[Sweep, list[Target]]:
     """The frozen run of the prompt, its sources, and what is to be explained."""
     from tasks.circuits.frozen import freeze
     from tasks.circuits.linearise import Rule
@@ -128,12 +146,15 @@ def _prepared(params: Params, context: Context) -> tuple[Sweep, list[LogitTarget
     from tasks.circuits.sweep import Sweep
 
     model = context.model
-    tokens = model.tokenize(params.prompt, chat=params.chat, special_start=_special_start(params))
+    tokens = model.tokenize(
+        params.prompt, chat=params.chat, system=params.system, prefill=params.prefill,
+        special_start=_special_start(params),
+    )  # fmt: skip
     if len(tokens) < 2 and not params.first_position:
         raise BadInput("the prompt is one token, and position 0 is no source", "write more, or add --first-position")
     dictionaries = _dictionaries(params, context)
+    position = _position(params, len(tokens))
     frozen = freeze(model, tokens)
-    targets = _targets(params, context, frozen)
     sources = find_sources(
         model,
         frozen,
@@ -141,7 +162,20 @@ def _prepared(params: Params, context: Context) -> tuple[Sweep, list[LogitTarget
         first_position=params.first_position,
         unreplaced_as_error=params.unreplaced == "error",
     )
+    targets = _targets(params, context, frozen, sources.features, position)
     return Sweep(model, frozen, dictionaries, sources, Rule(params.rule)), targets
+
+
+def _position(params: Params, n_positions: int) -> int:
+    """The position after which the explained token stands, counted from 0."""
+    first = 0 if params.first_position else 1
+    position = params.at + n_positions if params.at < 0 else params.at
+    if not first <= position < n_positions:
+        raise BadInput(
+            f"--at {params.at} is outside the prompt's {n_positions} tokens",
+            f"its positions are {first} to {n_positions - 1}, or -1 for the last",
+        )
+    return position
 
 
 def _special_start(params: Params) -> bool:
@@ -156,18 +190,34 @@ def _dictionaries(params: Params, context: Context) -> DictionarySet:
     return dictionaries if params.layers is None else dictionaries.only(context.model.parse_layers(params.layers))
 
 
-def _targets(params: Params, context: Context, frozen: FrozenRun) -> list[LogitTarget]:
-    from tasks.circuits.targets import named_logit, salient_logits
+def _targets(
+    params: Params, context: Context, frozen: FrozenRun, active: ActiveFeatures, position: int
+) -> list[Target]:
+    from tasks.circuits.edits import parse_feature
+    from tasks.circuits.targets import feature_target, named_logit, salient_logits
 
     probabilities = context.model.capped(frozen.logits).softmax(-1)
-    if params.target is not None:
-        return [named_logit(context.model, frozen, probabilities, params.target, params.versus)]
+    if params.target is None:
+        if params.versus is not None:
+            raise BadInput("--versus names a rival of no target", "name the token it rivals with --target")
+        return [*salient_logits(probabilities, position, params.max_logits, params.logit_probability)]
+    if not _names_feature(params.target):
+        return [named_logit(context.model, probabilities, position, params.target, params.versus)]
     if params.versus is not None:
-        raise BadInput("--versus names a rival of no target", "name the token it rivals with --target")
-    return salient_logits(frozen, probabilities, params.max_logits, params.logit_probability)
+        raise BadInput("a feature has no rival", "leave --versus away")
+    name = parse_feature(params.target)
+    if len(name.layers) > 1 or name.feature is None or len(name.positions or (0,)) > 1:
+        raise BadInput(f"{params.target!r} names several features", "name one, as L12/345@7")
+    at = (name.positions or (position,))[0]
+    return [feature_target(active, name.layers[0], name.feature, at + len(frozen.tokens) if at < 0 else at)]
 
 
-def _attributed(params: Params, context: Context, sweep: Sweep, targets: list[LogitTarget]) -> Attribution:
+def _names_feature(target: str) -> bool:
+    """Whether a target is written as a feature: L, a number, a stroke."""
+    return target.startswith("L") and target[1:].partition("/")[0].isdecimal() and "/" in target
+
+
+def _attributed(params: Params, context: Context, sweep: Sweep, targets: list[Target]) -> Attribution:
     from tasks.circuits.attribution import attribute
 
     max_nodes = params.max_nodes or (MAX_NEURONS if params.dictionary == NEURONS else MAX_FEATURES)
@@ -179,6 +229,7 @@ def _attributed(params: Params, context: Context, sweep: Sweep, targets: list[Lo
             max_nodes=max_nodes,
             refresh=params.refresh,
             block=params.block,
+            memory=int(params.memory * 2**30),
             advance=stage.advance,
         )
 
@@ -188,14 +239,14 @@ def _add_edge_effects(params: Params, context: Context, sweep: Sweep, graph: Att
     from tasks.circuits.graph_file import add_effects, kept_features
 
     kept = graph.features.take(kept_features(graph, pruned))
-    with context.stage("effects of kept edges", len(kept) + len(graph.logits), "nodes") as stage:
+    with context.stage("effects of kept edges", len(kept) + len(graph.targets), "nodes") as stage:
         effects = direct_effects(
             sweep.model,
             sweep.run.tokens,
             sweep.dictionaries,
             kept,
             kept,
-            graph.logits,
+            graph.targets,
             first_position=params.first_position,
             batch=params.batch,
             advance=stage.advance,
@@ -209,6 +260,7 @@ def _summary(params: Params, context: Context, sweep: Sweep, graph: Attribution,
     graph_scores = scores(pruned.raw)
     size = float(graph.size.sum())
     return {
+        "n_layers": graph.n_layers,
         "tokens": [context.model.token_text(token) for token in graph.tokens],
         "closing_error": float(graph.closing_error.max()),
         "replacement_score": graph_scores.replacement,
@@ -217,6 +269,8 @@ def _summary(params: Params, context: Context, sweep: Sweep, graph: Attribution,
         "attributed_features": len(graph.features),
         "unattributed_share": float(graph.unattributed_size.clamp(min=0).sum()) / size,
         "chat": params.chat,
+        "system": params.system,
+        "prefill": params.prefill,
         "special_start": _special_start(params),
         "first_position": params.first_position,
         "dictionary_layers": sorted(sweep.dictionaries.layers),

@@ -10,18 +10,35 @@ from dataclasses import dataclass
 from itertools import groupby
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from tasks.circuits.nodes import ActiveFeatures
-from tasks.circuits.targets import LogitTarget
+from tasks.circuits.targets import LogitTarget, Target
 from tasks.dictionaries.dictionary_set import DictionarySet
 from tasks.dictionaries.protocol import Dictionary
-from tasks.dictionaries.splice import Splice, spliced_logits
+from tasks.dictionaries.splice import Splice, probed, spliced_logits
 from tasks.model.language_model import LanguageModel
 
 Gradients = dict[int, Float[Tensor, "batch pos d_write"]]
 """Per layer: the derivative of a target with respect to what the layer's dictionary writes."""
+
+
+def target_values(
+    model: LanguageModel,
+    tokens: Int[Tensor, "batch pos"] | Float[Tensor, "batch pos d"],
+    dictionaries: DictionarySet,
+    splices: Sequence[Splice],
+    target: Target,
+) -> Float[Tensor, " batch"]:
+    """The target in the live model under `splices`: a logit (difference), or a feature's pre-activation."""
+    if isinstance(target, LogitTarget):
+        return target.value(spliced_logits(model, tokens, splices))
+    dictionary, reads = dictionaries[target.layer], list[Tensor]()
+    spliced_logits(model, tokens, probed(splices, dictionary, reads.append))
+    index = torch.tensor([target.index], device=model.device)
+    read = reads[0][:, target.position].float()
+    return read @ dictionary.read_vectors(index)[0] + dictionary.read_bias(index)
 
 
 def predicted_effects(
@@ -29,14 +46,15 @@ def predicted_effects(
     tokens: Sequence[int],
     dictionaries: DictionarySet,
     features: ActiveFeatures,
-    target: LogitTarget,
+    target: Target,
 ) -> Float[Tensor, " n"]:
     """The total effect of each feature on the target: one forward and one backward pass for all of them."""
     batch = model.token_tensor(tokens)
     deltas = _zero_writes(model, dictionaries, batch.shape)
     splices = [_added(dictionaries[layer], delta) for layer, delta in deltas.items()]
-    value = target.value(spliced_logits(model, batch, splices)).sum()
-    gradients = dict(zip(deltas, torch.autograd.grad(value, list(deltas.values())), strict=True))
+    value = target_values(model, batch, dictionaries, splices, target).sum()
+    found = torch.autograd.grad(value, list(deltas.values()), allow_unused=True, materialize_grads=True)
+    gradients = dict(zip(deltas, found, strict=True))
     return _times_writes(dictionaries, features, gradients)[0]
 
 
@@ -54,13 +72,13 @@ def direct_effects(
     dictionaries: DictionarySet,
     sources: ActiveFeatures,
     targets: ActiveFeatures,
-    logits: Sequence[LogitTarget],
+    roots: Sequence[Target],
     *,
     first_position: bool = False,
     batch: int = 32,
     advance: Callable[[float], None] = lambda _: None,
 ) -> EffectRows:
-    """Direct effects of `sources` and tokens on the activations of `targets` (rows first) and on `logits`.
+    """Direct effects of `sources` and tokens on the activations of `targets` (rows first) and on `roots`.
 
     Features are held by a stop-gradient at every position that has sources, so that path sums over these rows equal
     the total derivative.
@@ -68,11 +86,11 @@ def direct_effects(
     start = 0 if first_position else 1
     features: list[Tensor] = []
     embeddings: list[Tensor] = []
-    n_targets = len(targets) + len(logits)
+    n_targets = len(targets) + len(roots)
     for first in range(0, n_targets, batch):
         rows = range(first, min(first + batch, n_targets))
         block = _Block(model, tokens, dictionaries, start, len(rows))
-        value = block.run(targets, logits, rows)
+        value = block.run(targets, roots, rows)
         gradients, of_embeddings = block.backward(value)
         features.append(_times_writes(dictionaries, sources, gradients))
         embeddings.append((of_embeddings * block.embeddings.detach()).sum(-1))
@@ -94,19 +112,19 @@ class _Block:
         self.deltas = _zero_writes(model, dictionaries, ids.shape)
         self.read: dict[int, Tensor] = {}
 
-    def run(self, targets: ActiveFeatures, logits: Sequence[LogitTarget], rows: range) -> Float[Tensor, ""]:
+    def run(self, targets: ActiveFeatures, roots: Sequence[Target], rows: range) -> Float[Tensor, ""]:
         """The sum over rows of each row's own target."""
         splices = [self._held(self.dictionaries[layer], delta) for layer, delta in self.deltas.items()]
         out = spliced_logits(self.model, self.embeddings, splices)
         total = out.new_zeros(())
-        for row, target in enumerate(rows):
-            if target >= len(targets):
-                total = total + logits[target - len(targets)].value(out[row])
+        for row, number in enumerate(rows):
+            root = roots[number - len(targets)] if number >= len(targets) else None
+            if isinstance(root, LogitTarget):
+                total = total + root.value(out[row])
                 continue
-            layer, position, index = (int(each[target]) for each in (targets.layer, targets.position, targets.index))
-            dictionary = self.dictionaries[layer]
-            only = torch.tensor([index], device=out.device)
-            total = total + (dictionary.read_vectors(only)[0] * self.read[layer][row, position]).sum()
+            feature = targets.take(torch.tensor([number])) if root is None else root.as_feature(out.device)
+            read = self.read[int(feature.layer)][row, int(feature.position)]
+            total = total + (self.dictionaries[int(feature.layer)].read_vectors(feature.index)[0] * read).sum()
         return total
 
     def backward(self, value: Float[Tensor, ""]) -> tuple[Gradients, Tensor]:

@@ -1,6 +1,8 @@
 """A graph's raw arrays as one safetensors file, and the kept part as rows: what the store keeps of a trace."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -10,6 +12,7 @@ from torch import Tensor
 from tasks.circuits.attribution import Attribution
 from tasks.circuits.measures import Measures
 from tasks.circuits.nodes import ActiveFeatures
+from tasks.circuits.targets import FeatureTarget, LogitTarget, Target
 from tasks.graphs.prune import Pruned
 from tasks.model.language_model import LanguageModel
 
@@ -55,15 +58,15 @@ def node_rows(graph: Attribution, pruned: Pruned, measures: Measures) -> list[Ro
     """Rows of table `node`, without the graph's id: the kept nodes."""
     share = measures.node_share(graph)
     size = torch.zeros_like(share)
-    size[: len(graph.features)] = graph.size[: len(graph.features)]
-    size[graph.first_logit :] = graph.size[len(graph.features) :]
-    share[graph.first_logit :] = graph.value[len(graph.features) :]
-    layer, position = graph.node_layer, graph.node_position
+    size[: len(graph.features)] = graph.size[: graph.first_target_row]
+    size[graph.first_target :] = graph.size[graph.first_target_row :]
+    share[graph.first_target :] = graph.value[graph.first_target_row :]
+    layer, position = pruned.raw.layer, pruned.raw.position
     effects = measures.predicted_effect[graph.rows_of_active]
     rows: list[Row] = []
-    for node in sorted(pruned.graph.nodes):
+    for node in pruned.node_kept.nonzero()[0].tolist():
         kind, feature, activation = _kind(graph, node)
-        effect = float(effects[node]) if kind == "feature" else None
+        effect = float(effects[node]) if node < graph.first_error else None
         rows.append((node, kind, int(layer[node]), int(position[node]), feature, activation,
                      float(pruned.influence[node]), float(share[node]), effect, float(size[node])))  # fmt: skip
     return rows
@@ -75,10 +78,12 @@ def _kind(graph: Attribution, node: int) -> tuple[str, int, float]:
         return "feature", int(graph.features.index[node]), float(graph.features.activation[node])
     if node < graph.first_token:
         return "error", -1, 0.0
-    if node < graph.first_logit:
+    if node < graph.first_target:
         return "token", graph.tokens[node - graph.first_token], 0.0
-    logit = graph.logits[node - graph.first_logit]
-    return "logit", logit.token, logit.probability
+    target = graph.targets[node - graph.first_target]
+    if isinstance(target, LogitTarget):
+        return "logit", target.token, target.probability
+    return "feature", target.index, target.activation
 
 
 def edge_rows(pruned: Pruned) -> list[Row]:
@@ -98,10 +103,10 @@ def add_effects(
     of_features: Float[Tensor, "target source"],
     of_tokens: Float[Tensor, "target pos"],
 ) -> None:
-    """Write the direct effects of kept features and tokens on kept features and logits onto the kept edges."""
+    """Write the direct effects of kept features and tokens on kept features and targets onto the kept edges."""
     kept = kept_features(graph, pruned).tolist()
     column = {node: index for index, node in enumerate(kept)}
-    row = column | {graph.first_logit + index: len(kept) + index for index in range(len(graph.logits))}
+    row = column | {graph.first_target + index: len(kept) + index for index in range(len(graph.targets))}
     feature_effects, token_effects = of_features.tolist(), of_tokens.tolist()
     for source, target, data in pruned.graph.edges(data=True):
         if source in column:
@@ -111,17 +116,38 @@ def add_effects(
 
 
 def target_documents(model: LanguageModel, graph: Attribution) -> list[dict[str, object]]:
-    """The logits as a document: text, id, position, probability, value in nats, and the rival if there is one."""
-    values = graph.value[len(graph.features) :].tolist()
+    """What the graph explains, one document each: its node and place, text, id, weight, value, and its rival."""
+    values = graph.value[graph.first_target_row :].tolist()
     return [
-        {
-            "token": model.token_text(logit.token),
-            "id": logit.token,
-            "position": logit.position,
-            "probability": logit.probability,
+        _target_document(model, target)
+        | {
+            "node": graph.first_target + index,
+            "layer": target.layer_in(graph.n_layers),
+            "position": target.position,
+            "probability": target.probability,
             "value": value,
-            "rival": None if logit.rival is None else model.token_text(logit.rival),
-            "rival_id": logit.rival,
         }
-        for logit, value in zip(graph.logits, values, strict=True)
+        for index, (target, value) in enumerate(zip(graph.targets, values, strict=True))
     ]
+
+
+def _target_document(model: LanguageModel, target: Target) -> dict[str, object]:
+    if not isinstance(target, LogitTarget):
+        return {"kind": "feature", "token": target.name, "id": target.index, "rival": None, "rival_id": None,
+                "activation": target.activation}  # fmt: skip
+    return {
+        "kind": "logit",
+        "token": model.token_text(target.token),
+        "id": target.token,
+        "rival": None if target.rival is None else model.token_text(target.rival),
+        "rival_id": target.rival,
+        "rank": target.rank,
+    }
+
+
+def stored_target(document: Mapping[str, Any]) -> Target:
+    """The target that a document of `target_documents` stands for."""
+    position, token = int(document["position"]), int(document["id"])
+    if document.get("kind") == "feature":
+        return FeatureTarget(int(document["layer"]), token, position, float(document["activation"]))
+    return LogitTarget(token, position, float(document["probability"]), document["rival_id"])

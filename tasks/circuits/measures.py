@@ -10,7 +10,7 @@ from tasks.circuits.attribution import Attribution
 from tasks.circuits.effect import predicted_effects
 from tasks.circuits.nodes import find_sources, threshold_margins
 from tasks.circuits.sweep import Sweep
-from tasks.circuits.targets import LogitTarget, logit_rows
+from tasks.circuits.targets import Target
 
 
 @dataclass(frozen=True)
@@ -27,26 +27,26 @@ class Measures:
     """Part of what the target is made of that layers without a dictionary write (they pass through in the graph)."""
 
     def node_share(self, graph: Attribution) -> Float[Tensor, " node"]:
-        """The share of every node of the graph; a logit has none."""
+        """The share of every node of the graph; a target has none."""
         n_active = len(self.predicted_effect)
-        logits = self.share.new_zeros(len(graph.logits))
-        return torch.cat([self.share[:n_active][graph.rows_of_active], self.share[n_active:], logits])
+        targets = self.share.new_zeros(len(graph.targets))
+        return torch.cat([self.share[:n_active][graph.rows_of_active], self.share[n_active:], targets])
 
 
-def measure_nodes(sweep: Sweep, target: LogitTarget) -> Measures:
+def measure_nodes(sweep: Sweep, target: Target) -> Measures:
     """Both numbers for one target."""
-    rows = sweep.pull_back(logit_rows(sweep.model, sweep.run, [target]), through_dictionaries=True)
+    rows = sweep.pull_back(sweep.target_rows([target]), through_dictionaries=True)
     effects = predicted_effects(sweep.model, sweep.run.tokens, sweep.dictionaries, sweep.sources.features, target)
     margin = threshold_margins(sweep.run, sweep.dictionaries, sweep.sources.features)
     return Measures(rows.shares[0], effects, margin, _unreplaced_share(sweep, target))
 
 
-def _unreplaced_share(sweep: Sweep, target: LogitTarget) -> float:
+def _unreplaced_share(sweep: Sweep, target: Target) -> float:
     """One more row, in which each MLP without a dictionary is a leaf."""
     unreplaced = [layer for layer in range(sweep.model.n_layers) if layer not in sweep.dictionaries]
     if not unreplaced:
         return 0.0
     sources = find_sources(sweep.model, sweep.run, sweep.dictionaries, unreplaced_as_error=True)
-    leaves = sweep.with_sources(sources).pull_back(logit_rows(sweep.model, sweep.run, [target]))
+    leaves = sweep.with_sources(sources).pull_back(sweep.target_rows([target]))
     errors = leaves.shares[0, sources.first_error : sources.first_token].view(sweep.model.n_layers, -1)
     return float(errors[unreplaced].abs().sum() / leaves.shares.abs().sum().clamp(min=1e-30))

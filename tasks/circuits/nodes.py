@@ -40,14 +40,21 @@ class LayerSources:
 
     columns: tuple[slice, ...]
     """Per position: where its features stand among all active features."""
-    writes: tuple[Float[Tensor, "_at_position d"], ...]
-    """Per position: the features' write vectors, through W_down where needed; shared where all are active."""
+    writes: Float[Tensor, "distinct d"]
+    """The write vectors, through W_down where needed, of every feature that is active anywhere."""
+    rows: tuple[Int[Tensor, " _at_position"], ...]
+    """Per position: which of `writes` are its features'."""
     activation: tuple[Float[Tensor, " _at_position"], ...]
     """Per position: z."""
     error: Float[Tensor, "pos d"]
     """What the dictionary misses; zero at positions that are no sources."""
     bias: Float[Tensor, "pos d"]
     """Constants, and everything written at positions that are no sources."""
+
+    def writes_at(self, position: int) -> Float[Tensor, "_at_position d"]:
+        """The write vectors of the features at one position."""
+        rows = self.rows[position]
+        return self.writes if len(rows) == len(self.writes) else self.writes[rows]
 
 
 @dataclass(frozen=True)
@@ -140,7 +147,8 @@ def _dictionary_sources(
     counts = torch.bincount(positions, minlength=len(z)).tolist()
     return features, LayerSources(
         columns=_columns(counts, offset),
-        writes=tuple(writes if len(rows) == len(writes) else writes[rows] for rows in write_row.split(counts)),
+        writes=writes,
+        rows=write_row.split(counts),
         activation=activation.split(counts),
         error=error,
         bias=bias,
@@ -175,8 +183,8 @@ def _error_sources(frozen: FrozenLayer, start: int, offset: int) -> tuple[Active
     bias[:start], error[:start] = output[:start], 0.0
     features = ActiveFeatures(none, none, none, output.new_empty(0))
     columns = _columns([0] * len(output), offset)
-    no_writes, no_activation = output.new_empty(0, output.shape[1]), output.new_empty(0)
-    return features, LayerSources(columns, (no_writes,) * len(output), (no_activation,) * len(output), error, bias)
+    nothing = (none,) * len(output), (output.new_empty(0),) * len(output)
+    return features, LayerSources(columns, output.new_empty(0, output.shape[1]), *nothing, error, bias)
 
 
 def _concatenate(parts: list[ActiveFeatures], device: torch.device) -> ActiveFeatures:

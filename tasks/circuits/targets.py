@@ -24,6 +24,8 @@ class LogitTarget:
     position: int
     probability: float
     rival: int | None = None
+    rank: int = 0
+    """How many tokens are more probable."""
 
     def direction(self, model: LanguageModel) -> Float[Tensor, " d"]:
         """The unembedding direction: W_U[token] - W_U[rival], or minus the vocabulary's mean."""
@@ -37,40 +39,84 @@ class LogitTarget:
         other = row.mean(-1) if self.rival is None else row[..., self.rival]
         return row[..., self.token] - other
 
+    def layer_in(self, n_layers: int) -> int:
+        """The layer of its node: above all layers."""
+        return n_layers
+
+
+@dataclass(frozen=True)
+class FeatureTarget:
+    """The pre-activation of one feature at one position."""
+
+    layer: int
+    index: int
+    position: int
+    activation: float
+    probability: float = 1.0
+    """Its weight among targets: all of it, being the only one."""
+
+    def layer_in(self, n_layers: int) -> int:
+        """The layer of its node: the feature's own."""
+        return self.layer
+
+    @property
+    def name(self) -> str:
+        """`L12/345@7`."""
+        return f"L{self.layer}/{self.index}@{self.position}"
+
+    def as_feature(self, device: torch.device) -> ActiveFeatures:
+        """The same as a table of one feature."""
+        layer, position, index = (torch.tensor([n], device=device) for n in (self.layer, self.position, self.index))
+        return ActiveFeatures(layer, position, index, torch.tensor([self.activation], device=device))
+
+
+Target = LogitTarget | FeatureTarget
+"""What a graph explains."""
+
 
 def salient_logits(
-    run: FrozenRun, probabilities: Float[Tensor, "pos vocab"], max_logits: int, logit_probability: float
+    probabilities: Float[Tensor, "pos vocab"], position: int, max_logits: int, logit_probability: float
 ) -> list[LogitTarget]:
-    """The most probable next tokens at the last position, at most `max_logits`, up to a cumulative probability."""
-    position = run.n_positions - 1
+    """The most probable next tokens after `position`, at most `max_logits`, up to a cumulative probability."""
     top = probabilities[position].topk(min(max_logits, probabilities.shape[1]))
     reached = int((top.values.cumsum(0) < logit_probability).sum()) + 1  # a slice may reach past the end
     chosen = zip(top.indices[:reached].tolist(), top.values[:reached].tolist(), strict=True)
-    return [LogitTarget(token, position, probability) for token, probability in chosen]
+    return [LogitTarget(token, position, p, rank=rank) for rank, (token, p) in enumerate(chosen)]
 
 
 def named_logit(
     model: LanguageModel,
-    run: FrozenRun,
     probabilities: Float[Tensor, "pos vocab"],
+    position: int,
     target: str,
     versus: str | None = None,
 ) -> LogitTarget:
-    """The logit of a named token (against a named rival); `BadInput` if a name is not one token."""
+    """The logit of a named token (against a named rival) after `position`; `BadInput` if a name is not one token."""
     token = model.single_token(target)
     rival = None if versus is None else model.single_token(versus)
     if token == rival:
         raise BadInput(f"target and rival are both {target!r}", "name two different tokens")
-    position = run.n_positions - 1
-    return LogitTarget(token, position, float(probabilities[position, token]), rival)
+    here = probabilities[position]
+    return LogitTarget(token, position, float(here[token]), rival, rank=int((here > here[token]).sum()))
+
+
+def feature_target(active: ActiveFeatures, layer: int, index: int, position: int) -> FeatureTarget:
+    """A feature that is active at a position; `BadInput` if it is not."""
+    here = (active.layer == layer) & (active.index == index)
+    row = (here & (active.position == position)).nonzero().flatten().tolist()
+    if not row:
+        elsewhere = ", ".join(str(at) for at in active.position[here].tolist())
+        mend = f"it is active at {elsewhere}" if elsewhere else "it is active nowhere in this prompt"
+        raise BadInput(f"L{layer}/{index} is not active at position {position}", mend)
+    return FeatureTarget(layer, index, position, float(active.activation[row[0]]))
 
 
 @dataclass(frozen=True)
 class TargetRows:
     """A block of targets as vectors in the residual stream, ready to be pulled back."""
 
-    layer: Int[Tensor, " row"]
-    """Where a row starts: before the MLP of this layer; n_layers for logits."""
+    start: Int[Tensor, " row"]
+    """How many sublayers lie below the row: 2·layer of a block's input, 2·layer + 1 of its MLP; logits 2·n_layers."""
     position: Int[Tensor, " row"]
     vector: Float[Tensor, "row d"]
     """Norm scale included."""
@@ -80,7 +126,16 @@ class TargetRows:
     """The centred logit or pre-activation that the row must sum to."""
 
     def __len__(self) -> int:
-        return len(self.layer)
+        return len(self.start)
+
+    def take(self, rows: Int[Tensor, " k"]) -> "TargetRows":
+        """These rows, in this order."""
+        return TargetRows(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
+
+    @classmethod
+    def join(cls, parts: Sequence["TargetRows"]) -> "TargetRows":
+        """All rows of several blocks."""
+        return cls(*(torch.cat([getattr(part, name) for part in parts]) for name in cls.__dataclass_fields__))
 
 
 def logit_rows(model: LanguageModel, run: FrozenRun, targets: Sequence[LogitTarget]) -> TargetRows:
@@ -89,7 +144,7 @@ def logit_rows(model: LanguageModel, run: FrozenRun, targets: Sequence[LogitTarg
     position = torch.tensor([target.position for target in targets], device=device)
     vectors = torch.stack([target.direction(model) for target in targets])
     return TargetRows(
-        layer=torch.full_like(position, model.n_layers),
+        start=torch.full_like(position, 2 * model.n_layers),
         position=position,
         vector=vectors * run.final_norm_scale[position],
         constant=vectors.new_zeros(len(targets)),
@@ -120,7 +175,7 @@ def feature_rows(
             bias = bias + extra
         vector[rows] = read * frozen.mlp_norm_scale[position]
         constant[rows] = bias
-    return TargetRows(features.layer, features.position, vector, constant, value)
+    return TargetRows(2 * features.layer + 1, features.position, vector, constant, value)
 
 
 def through_neurons(

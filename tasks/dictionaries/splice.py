@@ -54,6 +54,19 @@ def spliced_logits(
     return result.float()
 
 
+def probed(splices: Sequence[Splice], dictionary: Dictionary, keep: Callable[[Tensor], None]) -> list[Splice]:
+    """The same splices, and `keep` told what `dictionary` reads on the way (before its own layer's splice acts)."""
+    mine = [splice for splice in splices if splice.layer == dictionary.layer]
+    change = mine[0].change if mine else lambda _read, write: write
+
+    def kept(read: Tensor, write: Tensor) -> Tensor:
+        keep(read)
+        return change(read, write)
+
+    others = [splice for splice in splices if splice.layer != dictionary.layer]
+    return [*others, Splice(dictionary.layer, dictionary.reads, dictionary.writes, kept)]
+
+
 def reconstruction(dictionary: Dictionary, read: Float[Tensor, "*batch d_read"]) -> Float[Tensor, "*batch d_write"]:
     """What the dictionary has in place of the real value: D(E(x)), and its linear bypass where it has one."""
     written = dictionary.decode(dictionary.encode(read))

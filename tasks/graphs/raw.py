@@ -71,6 +71,11 @@ def read_raw_graph(record: GraphRecord, path: Path) -> RawGraph:
     )
 
 
+def starting_weights(probabilities: list[float]) -> list[float]:
+    """Where influence starts: each target by its probability; a single one by one."""
+    return [1.0] if len(probabilities) == 1 else probabilities
+
+
 def raw_graph(
     *,
     layer: Ints,
@@ -87,7 +92,7 @@ def raw_graph(
     layers = [layer, np.arange(n_layers).repeat(n_positions), np.full(n_positions, -1), target_layer]
     node_layer = np.concatenate(layers).astype(np.int32)
     weight = np.zeros(len(node_layer))
-    weight[len(node_layer) - len(targets) :] = [1.0] if len(targets) == 1 else probabilities
+    weight[len(node_layer) - len(targets) :] = starting_weights(probabilities)
     source, target, share = edges
     return RawGraph(
         n_layers=n_layers,

@@ -10,6 +10,7 @@ from functools import cached_property
 
 import torch
 from jaxtyping import Float, Int
+from jinja2 import TemplateError
 from nnsight import TransformersModel
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -106,21 +107,38 @@ class LanguageModel:
         result: Tensor = self.layers[0].mlp.get_submodule("act_fn")(gate)
         return result
 
-    def tokenize(self, text: str, *, chat: bool = False, special_start: bool = False) -> list[int]:
+    def tokenize(
+        self, text: str, *, chat: bool = False, system: str = "", prefill: str = "", special_start: bool = False
+    ) -> list[int]:
         """Token ids of a prompt: raw, with the tokenizer's own BOS if it has one; or as one user turn of its template.
 
-        `special_start` puts the BOS (or pad, or EOS) token first where no special token stands there, as
-        circuit-tracer does. Raises `BadInput` if nothing is left to predict from.
+        In a chat, `system` goes before the turn and `prefill` begins the answer. `special_start` puts the BOS (or pad,
+        or EOS) token first where no special token stands there, as circuit-tracer does. Raises `BadInput` if nothing is
+        left to predict from, or if it is more than the model can read.
         """
         if not text.strip():
             raise BadInput("the prompt is empty", "give at least one token of text")
         if chat:
-            if not self.tokenizer.chat_template:
-                raise BadInput(f"{self.spec} has no chat template", "leave --chat away")
-            turn = [{"role": "user", "content": text}]
-            text = str(self.tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True))
+            text = self._templated(text, system) + prefill
+        elif system or prefill:
+            raise BadInput("a system text or the beginning of an answer needs a chat", "add --chat")
         ids: list[int] = self.tokenizer(text, add_special_tokens=not chat)["input_ids"]
-        return self._with_special_start(ids) if special_start else ids
+        ids = self._with_special_start(ids) if special_start else ids
+        longest = getattr(self.hf.config, "max_position_embeddings", None)
+        if longest is not None and len(ids) > longest:
+            raise BadInput(f"the prompt is {len(ids)} tokens and {self.spec} reads at most {longest}", "shorten it")
+        return ids
+
+    def _templated(self, text: str, system: str) -> str:
+        if not self.tokenizer.chat_template:
+            raise BadInput(f"{self.spec} has no chat template", "leave --chat away")
+        turns = [{"role": "system", "content": system}] if system else []
+        turns.append({"role": "user", "content": text})
+        try:
+            templated = self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+        except TemplateError as error:
+            raise BadInput(f"the chat template of {self.spec} refuses this ({error})", "leave --system away") from error
+        return str(templated)
 
     def _with_special_start(self, ids: list[int]) -> list[int]:
         if ids[0] in self.tokenizer.all_special_ids:

@@ -7,14 +7,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from tasks.circuits import attribution
+from store.errors import BadInput
 from tasks.circuits.attribution import Attribution, attribute
 from tasks.circuits.frozen import freeze
+from tasks.circuits.known_rows import SMALLEST_KEPT
 from tasks.circuits.linearise import Rule
 from tasks.circuits.measures import measure_nodes
 from tasks.circuits.nodes import find_sources
 from tasks.circuits.sweep import Sweep
-from tasks.circuits.targets import LogitTarget, logit_rows, named_logit, salient_logits
+from tasks.circuits.targets import LogitTarget, feature_target, named_logit, salient_logits
 from tasks.graphs.influence import scores
 from tasks.graphs.prune import prune
 from tasks.model.language_model import LanguageModel
@@ -37,7 +38,7 @@ def sweep_of(family: str = "qwen3", kind: str = "sae") -> Sweep:
 
 def targets(sweep: Sweep) -> list[LogitTarget]:
     """A few of the most probable next tokens."""
-    return salient_logits(sweep.run, sweep.run.logits.softmax(-1), 4, 0.99)
+    return salient_logits(sweep.run.logits.softmax(-1), sweep.run.n_positions - 1, 4, 0.99)
 
 
 def graph_of(sweep: Sweep, max_nodes: int = 10_000, refresh: int = 8, block: int = 5) -> Attribution:
@@ -54,7 +55,7 @@ def dense(graph: Attribution) -> Tensor:
 def whole_matrix(sweep: Sweep) -> Tensor:
     """Rows of every active feature, then of the logits, straight from the sweep; columns are sources."""
     rows = [sweep.pull_back(sweep.feature_rows(sweep.sources.features)),
-            sweep.pull_back(logit_rows(sweep.model, sweep.run, targets(sweep)))]  # fmt: skip
+            sweep.pull_back(sweep.target_rows(targets(sweep)))]  # fmt: skip
     return torch.cat([each.shares for each in rows]).double()
 
 
@@ -89,7 +90,7 @@ def test_a_budget_takes_the_most_influential_features_in_refreshes(budget: int, 
 def test_the_whole_graph_is_the_matrix_of_the_sweep() -> None:
     sweep = sweep_of()
     graph, n = graph_of(sweep), len(sweep.sources.features)
-    found = dense(graph)[[*range(n), *range(graph.first_logit, graph.n_nodes)], : graph.first_logit]
+    found = dense(graph)[[*range(n), *range(graph.first_target, graph.n_nodes)], : graph.first_target]
     torch.testing.assert_close(found, whole_matrix(sweep), rtol=1e-5, atol=1e-6)
     assert bool((graph.unattributed.abs() <= 1e-5 * graph.size).all())
 
@@ -100,7 +101,7 @@ def test_within_a_budget_each_row_still_adds_up() -> None:
     rows = part.rows_of_active.tolist()
     known = [*rows, *range(whole.first_error, whole.n_nodes)]
     torch.testing.assert_close(dense(part), dense(whole)[known][:, known], rtol=1e-5, atol=1e-6)
-    targets_of = [*range(len(rows)), *range(part.first_logit, part.n_nodes)]
+    targets_of = [*range(len(rows)), *range(part.first_target, part.n_nodes)]
     total = dense(part)[targets_of].sum(1) + part.bias + part.unattributed
     torch.testing.assert_close(total.float(), part.value, rtol=1e-4, atol=1e-5)
     chosen = [*rows, *range(len(whole.features), len(whole.value))]
@@ -108,23 +109,52 @@ def test_within_a_budget_each_row_still_adds_up() -> None:
     torch.testing.assert_close(part.value, whole.value[chosen])
 
 
-def test_rows_that_do_not_fit_drop_their_smallest_feature_edges_into_the_total(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_rows_that_do_not_fit_into_memory_keep_only_edges_of_a_size_that_makes_them_fit() -> None:
     sweep = sweep_of("llama", "neurons")
-    fits = graph_of(sweep, 40)
-    monkeypatch.setattr(attribution, "ROW_BUDGET_BYTES", 1)
-    monkeypatch.setattr(attribution, "SMALLEST_KEPT", 2e-3)
-    thin = graph_of(sweep, 40)
-    assert len(thin.source) < len(fits.source)
-    rows = [*range(len(thin.features)), *range(thin.first_logit, thin.n_nodes)]
+    memory = 60_000
+    thin = attribute(sweep, targets(sweep), max_nodes=40, refresh=8, block=5, memory=memory)
+    rows = [*range(len(thin.features)), *range(thin.first_target, thin.n_nodes)]
+    smallest = 8 * len(rows) / (memory / 2)
+    assert smallest > SMALLEST_KEPT, "the bound is what decides"
     n = thin.n_active
-    whole = whole_matrix(sweep)[[*thin.rows_of_active.tolist(), *range(n, n + len(thin.logits))]]
-    torch.testing.assert_close(
-        dense(thin)[rows][:, thin.first_error : thin.first_logit], whole[:, n:], rtol=1e-5, atol=1e-6
-    )
+    whole = whole_matrix(sweep)[[*thin.rows_of_active.tolist(), *range(n, n + len(thin.targets))]]
+    sizes = whole.abs().sum(1, keepdim=True)
+    columns = [*thin.rows_of_active.tolist(), *range(n, whole.shape[1])]
+    expected = torch.where(whole.abs() > smallest * sizes, whole, 0.0)[:, columns]
+    torch.testing.assert_close(dense(thin)[rows][:, : thin.first_target], expected, rtol=1e-5, atol=1e-6)
+    assert 0 < int((whole.abs() > smallest * sizes).sum()) * 8 <= memory / 2
     total = dense(thin)[rows].sum(1) + thin.bias + thin.unattributed
     torch.testing.assert_close(total.float(), thin.value, rtol=1e-4, atol=1e-5)
+    size = dense(thin)[rows].abs().sum(1) + thin.bias.abs() + thin.unattributed_size
+    torch.testing.assert_close(size.float(), thin.size, rtol=1e-4, atol=1e-5)
+
+
+def test_a_graph_of_an_earlier_position_holds_only_what_can_lead_there() -> None:
+    sweep = sweep_of()
+    early = salient_logits(sweep.run.logits.softmax(-1), 3, 2, 0.99)
+    graph = attribute(sweep, early, max_nodes=10_000, refresh=8, block=5)
+    active = sweep.sources.features
+    assert graph.rows_of_active.tolist() == (active.position <= 3).nonzero().flatten().tolist()
+    shares = sweep.pull_back(sweep.target_rows(early)).shares
+    assert not shares[:, : len(active)][:, active.position > 3].any()
+    assert float(graph.closing_error.max()) <= 1e-5
+
+
+def test_a_graph_of_a_feature_is_that_features_row_and_what_lies_below_it() -> None:
+    sweep = sweep_of()
+    active = sweep.sources.features
+    row = int(((active.layer == active.layer.max()) & (active.position == 4)).nonzero()[0])
+    layer, index = int(active.layer[row]), int(active.index[row])
+    target = feature_target(active, layer, index, 4)
+    assert target.activation == float(active.activation[row])
+    graph = attribute(sweep, [target], max_nodes=10_000, refresh=8, block=5)
+    below = (active.layer < layer) & (active.position <= 4)
+    assert graph.rows_of_active.tolist() == below.nonzero().flatten().tolist()
+    everything = whole_matrix(sweep)[row]
+    columns = [*graph.rows_of_active.tolist(), *range(len(active), len(everything))]
+    torch.testing.assert_close(dense(graph)[-1, : graph.first_target], everything[columns], rtol=1e-5, atol=1e-6)
+    with pytest.raises(BadInput, match="is not active at position 0"):
+        feature_target(active, layer, index, 0)
 
 
 def test_neither_the_block_nor_the_order_of_work_changes_the_graph() -> None:
@@ -139,7 +169,7 @@ def test_neither_the_block_nor_the_order_of_work_changes_the_graph() -> None:
 def test_share_and_predicted_effect_of_every_node_are_the_twins(tiny_model: Models) -> None:
     sweep, target = sweep_of(), LogitTarget(9, 6, 1.0, rival=2)
     measures = measure_nodes(sweep, target)
-    rows = sweep.pull_back(logit_rows(sweep.model, sweep.run, [target]), through_dictionaries=True)
+    rows = sweep.pull_back(sweep.target_rows([target]), through_dictionaries=True)
     features = sweep.sources.features
     places = zip(features.layer.tolist(), features.position.tolist(), features.index.tolist(), strict=True)
     live = LiveModel(SeedModel(sweep.model.hf), TOKENS, plain_set("sae", sweep.model), list(places))
@@ -149,8 +179,8 @@ def test_share_and_predicted_effect_of_every_node_are_the_twins(tiny_model: Mode
     of_nodes = measures.node_share(graph)
     chosen = graph.rows_of_active
     torch.testing.assert_close(of_nodes[: len(chosen)], rows.shares[0, : len(features)][chosen])
-    torch.testing.assert_close(of_nodes[graph.first_error : graph.first_logit], rows.shares[0, len(features) :])
-    assert of_nodes[graph.first_logit :].tolist() == [0.0] * len(graph.logits)
+    torch.testing.assert_close(of_nodes[graph.first_error : graph.first_target], rows.shares[0, len(features) :])
+    assert of_nodes[graph.first_target :].tolist() == [0.0] * len(graph.targets)
 
 
 def test_a_named_target_has_all_the_weight_and_salient_ones_their_probability(tiny_model: Models) -> None:
@@ -158,15 +188,15 @@ def test_a_named_target_has_all_the_weight_and_salient_ones_their_probability(ti
     probabilities = sweep.run.logits.softmax(-1)
     last = probabilities[-1].sort(descending=True)
     for count, mass in ((3, 0.999), (10, 0.3), (1, 0.999)):
-        found = salient_logits(sweep.run, probabilities, count, mass)
+        found = salient_logits(probabilities, 6, count, mass)
         needed = int((last.values.cumsum(0) < mass).sum()) + 1
         assert [target.token for target in found] == last.indices[: min(count, needed)].tolist()
-    named = named_logit(sweep.model, sweep.run, probabilities, "w7", "w11")
+    named = named_logit(sweep.model, probabilities, 6, "w7", "w11")
     assert (named.token, named.rival, named.position) == (7, 11, 6)
     single = attribute(sweep, [named], max_nodes=5, refresh=5, block=5)
     assert single.raw().weight.tolist() == [0.0] * (single.n_nodes - 1) + [1.0]
     many = graph_of(sweep, 5)
-    assert many.raw().weight[many.first_logit :].tolist() == pytest.approx([t.probability for t in many.logits])
+    assert many.raw().weight[many.first_target :].tolist() == pytest.approx([t.probability for t in many.targets])
 
 
 def test_a_graph_of_no_features_is_tokens_errors_and_logits(tiny_model: Models) -> None:
@@ -174,7 +204,7 @@ def test_a_graph_of_no_features_is_tokens_errors_and_logits(tiny_model: Models) 
     run, dictionaries = freeze(model, TOKENS), dictionary_set("sae", plain_set("sae", model)).only([])
     sweep = Sweep(model, run, dictionaries, find_sources(model, run, dictionaries), Rule.RAY)
     graph = graph_of(sweep)
-    assert len(graph.features) == 0 and set(graph.source.tolist()) <= set(range(graph.first_token, graph.first_logit))
+    assert len(graph.features) == 0 and set(graph.source.tolist()) <= set(range(graph.first_token, graph.first_target))
     assert scores(graph.raw()).replacement == pytest.approx(1)
     pruned = prune(graph.raw(), 0.8, 0.98)
     assert bool(pruned.node_kept[graph.first_token :].all())

@@ -18,7 +18,7 @@ from tasks.circuits.intervene import edited_logits
 from tasks.circuits.linearise import Rule
 from tasks.circuits.nodes import ActiveFeatures, find_sources
 from tasks.circuits.sweep import Sweep
-from tasks.circuits.targets import salient_logits
+from tasks.circuits.targets import LogitTarget, salient_logits
 from tasks.dictionaries.dictionary_set import DictionarySet
 from tasks.graphs.influence import scores
 from tasks.graphs.prune import prune
@@ -65,7 +65,7 @@ def attributed(run: str) -> tuple[Attribution, ActiveFeatures]:
     frozen = freeze(model(), tokens)
     dictionaries = transcoders(run.split("_", maxsplit=1)[0])
     sources = find_sources(model(), frozen, dictionaries)
-    targets = salient_logits(frozen, frozen.logits.softmax(-1), 10, 0.9)
+    targets = salient_logits(frozen.logits.softmax(-1), frozen.n_positions - 1, 10, 0.9)
     sweep = Sweep(model(), frozen, dictionaries, sources, Rule.RAY)
     graph = attribute(sweep, targets, max_nodes=RUNS[run] or 10_000, refresh=32, block=24)
     return graph, sources.features
@@ -83,8 +83,10 @@ def test_the_same_features_are_active_and_the_same_are_selected(run: str) -> Non
     torch.testing.assert_close(active.activation, arrays["activation_values"], rtol=0, atol=TOLERANCE)
     assert torch.equal(graph.rows_of_active, arrays["selected_features"].sort().values)
     assert list(graph.tokens) == meta["tokens"]
-    assert [logit.token for logit in graph.logits] == arrays["logit_token_ids"].tolist()
-    found = torch.tensor([logit.probability for logit in graph.logits])
+    assert [logit.token for logit in graph.targets if isinstance(logit, LogitTarget)] == arrays[
+        "logit_token_ids"
+    ].tolist()
+    found = torch.tensor([logit.probability for logit in graph.targets])
     torch.testing.assert_close(found, arrays["logit_probabilities"], rtol=0, atol=TOLERANCE)
 
 

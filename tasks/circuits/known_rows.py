@@ -1,0 +1,143 @@
+"""The rows attributed so far, kept sparse, and which features to attribute next (METHOD §4, the node budget)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from tasks.circuits.sweep import ShareRows, Sweep
+from tasks.circuits.targets import Target
+from tasks.graphs.raw import starting_weights
+
+EDGE_BYTES = 8
+"""A column and a share."""
+SMALLEST_KEPT = 1e-4
+"""Where not all edges fit: at least this fraction of its row's sum of |edge| makes an edge worth keeping."""
+
+
+class KnownRows:
+    """Rows in the order in which they came; those of the targets first."""
+
+    def __init__(self, sweep: Sweep, targets: Sequence[Target], max_nodes: int, memory: int) -> None:
+        """No row yet. Finished rows take at most `memory` bytes: where complete ones would not fit, the edges below a
+        fraction of their row that guarantees it go into the row's totals."""
+        self.sources = sweep.sources
+        self.targets = tuple(targets)
+        self.device = sweep.run.embeddings.device
+        self.weights = torch.tensor(starting_weights([t.probability for t in targets]), device=self.device)
+        self.visited = ~self._reachable(sweep.model.n_layers)
+        self.unreachable = self.visited.clone()
+        self.n_candidates = int((~self.visited).sum())
+        self.budget = min(max_nodes, self.n_candidates)
+        n_rows = self.budget + len(targets)
+        fits = EDGE_BYTES * n_rows * self.sources.n_columns <= memory
+        self.smallest_kept = 0.0 if fits else max(SMALLEST_KEPT, EDGE_BYTES * n_rows / memory)
+        self.blocks: list[RowBlock] = []
+        self.n_features = 0
+
+    def _reachable(self, n_layers: int) -> Bool[Tensor, " n"]:
+        """The features from which a path can lead to a target: below it, and not after it."""
+        features = self.sources.features
+        reachable = torch.zeros(len(features), dtype=torch.bool, device=self.device)
+        for target in self.targets:
+            reachable |= (features.layer < target.layer_in(n_layers)) & (features.position <= target.position)
+        return reachable
+
+    def add(self, features: Int[Tensor, " row"], rows: ShareRows) -> None:
+        """Keep a block of rows; `features` are their columns, upper layers first; none for the targets."""
+        self.blocks.append(RowBlock.of(features, rows, self.smallest_kept))
+        self.visited[features] = True
+        self.n_features += len(features)
+
+    def next_features(self, refresh: int) -> Int[Tensor, " count"]:
+        """Which features to attribute next, ascending: all if the budget covers them, else the most influential."""
+        if self.budget == self.n_candidates:
+            return (~self.visited).nonzero().squeeze(1)
+        influence = self._influence()[: len(self.visited)]
+        influence[self.visited] = -1.0
+        count = min(refresh, self.budget - self.n_features)
+        return influence.sort(descending=True, stable=True).indices[:count].sort().values
+
+    def blocks_of(self, features: Int[Tensor, " n"], size: int) -> list[Int[Tensor, " row"]]:
+        """The features in blocks that share their causal cone: by position, and upper layers first in each block."""
+        layer, position = self.sources.features.layer[features], self.sources.features.position[features]
+        by_cone = features[(position * (self.sources.n_layers + 1) - layer).argsort(stable=True)]
+        blocks = by_cone.split(size)
+        return [part[self.sources.features.layer[part].argsort(descending=True, stable=True)] for part in blocks]
+
+    def _influence(self) -> Float[Tensor, " column"]:
+        """Influence on the targets of every column, through known rows only; rows by layer, from the top."""
+        influence = torch.zeros(self.sources.n_columns, device=self.device)
+        of_targets, *blocks = self.blocks
+        of_targets.spread(slice(0, len(self.targets)), self.weights, influence)
+        of_layer: dict[int, list[tuple[RowBlock, slice]]] = {}
+        for block in blocks:
+            first = 0
+            layers, counts = self.sources.features.layer[block.features].unique_consecutive(return_counts=True)
+            for layer, count in zip(layers.tolist(), counts.tolist(), strict=True):
+                of_layer.setdefault(layer, []).append((block, slice(first, first + count)))
+                first += count
+        for layer in sorted(of_layer, reverse=True):
+            for block, rows in of_layer[layer]:
+                block.spread(rows, influence[block.features[rows]], influence)
+        return influence
+
+
+@dataclass(frozen=True)
+class RowBlock:
+    """Rows with the edges that were worth keeping, and totals over all of them."""
+
+    features: Int[Tensor, " attributed"]
+    """The rows' own columns; empty for targets."""
+    start: Int[Tensor, " row_and_end"]
+    """Where each row's edges begin."""
+    column: Int[Tensor, " edge"]
+    share: Float[Tensor, " edge"]
+    total: Float[Tensor, " row"]
+    """Sum of the shares of all columns."""
+    size: Float[Tensor, " row"]
+    """Sum of |share| over all columns."""
+    bias: Float[Tensor, " row"]
+    value: Float[Tensor, " row"]
+    gap: Float[Tensor, " row"]
+    """|total + bias - value|."""
+
+    @classmethod
+    def of(cls, features: Int[Tensor, " attributed"], rows: ShareRows, smallest_kept: float) -> "RowBlock":
+        """Take what is larger than `smallest_kept` of its row out of dense rows."""
+        sizes = rows.shares.abs()
+        size = sizes.sum(1)
+        kept = sizes > smallest_kept * size[:, None]
+        start = torch.zeros(len(size) + 1, dtype=torch.long, device=size.device)
+        torch.cumsum(kept.sum(1), 0, out=start[1:])
+        return cls(
+            features=features,
+            start=start,
+            column=kept.nonzero()[:, 1].int(),
+            share=rows.shares[kept],
+            total=rows.shares.sum(1),
+            size=size,
+            bias=rows.bias,
+            value=rows.value,
+            gap=rows.gap,
+        )
+
+    @property
+    def row(self) -> Int[Tensor, " edge"]:
+        """The row of each edge."""
+        return torch.arange(len(self.size), device=self.size.device).repeat_interleave(self.start.diff())
+
+    def spread(self, rows: slice, influence: Float[Tensor, " _rows"], onto: Float[Tensor, " column"]) -> None:
+        """Add to `onto` what these rows, having `influence`, pass to each column."""
+        edges = slice(int(self.start[rows.start]), int(self.start[rows.stop]))
+        per_unit = influence / self.size[rows].clamp(min=1e-10)
+        counts = self.start[rows.start : rows.stop + 1].diff()
+        onto.index_add_(0, self.column[edges], self.share[edges].abs() * per_unit.repeat_interleave(counts))
+
+    def numbered(self, number: Int[Tensor, " column"]) -> tuple[Tensor, Tensor, Tensor]:
+        """(source, row, share) of the edges from numbered columns (`number` ≥ 0)."""
+        source = number[self.column]
+        inside = source >= 0
+        return source[inside], self.row[inside], self.share[inside]
