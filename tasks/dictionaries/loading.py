@@ -49,6 +49,15 @@ def load_dictionary_set(project: Project, name: str, model: LanguageModel) -> Di
     return DictionarySet(name, layers)
 
 
+def refuse_transcoders(name: str, command: str) -> None:
+    """`BadInput` if `name` is a transcoder set, for commands that work on the MLP hidden alone."""
+    if name.startswith(PREFIX):
+        raise BadInput(
+            f"{command} works on the MLP's hidden activations and {name} reads the MLP's input",
+            "name neurons or a set that `workbench train` made; trace, intervene and validate take transcoders",
+        )
+
+
 def set_names(project: Project) -> list[str]:
     """The names of the sets that the project has trained."""
     return [row[0] for row in project.db.execute("SELECT DISTINCT name FROM dictionary ORDER BY name").fetchall()]

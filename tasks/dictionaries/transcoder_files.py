@@ -12,7 +12,7 @@ from store.errors import BadInput, Damaged
 from tasks.dictionaries.dictionary_set import DictionarySet
 from tasks.dictionaries.transcoder import MEND_SET, Transcoder
 from tasks.dictionaries.transcoder_config import Activation, SetConfig, read_config
-from tasks.dictionaries.transcoder_hub import HubPlace, commit_of, fetch, names_beside, unreachable
+from tasks.dictionaries.transcoder_hub import Hub, HubPlace, commit_of
 from tasks.model.language_model import LanguageModel
 
 PREFIX = "transcoder:"
@@ -59,7 +59,8 @@ def _local(path: Path, model: LanguageModel) -> tuple[str, SetConfig, Iterator[P
     folder = config_path.parent
     if config.listed is not None:
         _check_count(str(path), set(range(len(config.listed))), model)
-        return str(path), config, (_listed_file(each, folder) for each in config.listed)
+        hub = Hub()
+        return str(path), config, (_listed_file(each, folder, hub) for each in config.listed)
     present = {entry.name for entry in folder.iterdir()}
     _check_layers(str(path), present, model)
     return str(path), config, (folder / f"layer_{layer}.safetensors" for layer in range(model.n_layers))
@@ -67,22 +68,21 @@ def _local(path: Path, model: LanguageModel) -> tuple[str, SetConfig, Iterator[P
 
 def _on_hub(place: HubPlace, model: LanguageModel) -> tuple[str, SetConfig, Iterator[Path]]:
     """Everything comes from the commit that the config was found at; a layer is fetched when it is its turn."""
-    found = fetch(place.within(_CONFIG))
-    folder = replace(place, revision=commit_of(place.within(_CONFIG), found))
+    hub = Hub()
+    found = hub.fetch(place.within(_CONFIG))
     config = read_config(found, f"{_CONFIG} of {place}", model)
+    pinned = replace(place, revision=commit_of(place.within(_CONFIG), found))
     if config.listed is not None:
         _check_count(str(place), set(range(len(config.listed))), model)
-        return str(folder), config, (_listed_file(each, folder) for each in config.listed)
-    names, complete = names_beside(folder, found)
-    files = [folder.within(f"layer_{layer}.safetensors") for layer in range(model.n_layers)]
-    if complete:
+        return str(pinned), config, (_listed_file(each, pinned, hub) for each in config.listed)
+    names = hub.names_in(pinned)
+    if names is not None:
         _check_layers(str(place), names, model)
-    elif absent := [file for file in files if PurePosixPath(file.path).name not in names]:
-        raise unreachable(absent[0])
-    return str(folder), config, (fetch(file) for file in files)
+    files = (pinned.within(f"layer_{layer}.safetensors") for layer in range(model.n_layers))
+    return str(pinned), config, map(hub.fetch, files)
 
 
-def _listed_file(entry: str, folder: Path | HubPlace) -> Path:
+def _listed_file(entry: str, folder: Path | HubPlace, hub: Hub) -> Path:
     """The file that an entry of `transcoders:` names; relative paths are beside the config."""
     if PurePosixPath(entry.partition("?")[0]).suffix in _PICKLES:
         raise BadInput(f"the set lists {entry}, which is no safetensors file and could run code", _CONVERT)
@@ -90,7 +90,7 @@ def _listed_file(entry: str, folder: Path | HubPlace) -> Path:
         place = HubPlace.parse(entry)
         if place is None or not place.path:
             raise BadInput(f"the set lists {entry}, which names no file", "write hf://org/repo/file[?revision=NAME]")
-        return fetch(place)
+        return hub.fetch(place)
     if isinstance(folder, Path):
         path = folder / Path(entry).expanduser()
         if not path.is_file():
@@ -98,7 +98,7 @@ def _listed_file(entry: str, folder: Path | HubPlace) -> Path:
         return path
     if entry.startswith(("/", "~")) or ".." in PurePosixPath(entry).parts:
         raise BadInput(f"the set lists {entry}, which is outside its repository", MEND_SET)
-    return fetch(folder.within(entry))
+    return hub.fetch(folder.within(entry))
 
 
 def _check_layers(where: str, names: set[str], model: LanguageModel) -> None:

@@ -1,15 +1,16 @@
 """Files of transcoder sets on the Hugging Face hub: how they are named, fetched into its own cache, and listed."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from huggingface_hub import HfApi, hf_hub_download
 from huggingface_hub.errors import (
-    EntryNotFoundError,
     GatedRepoError,
     HFValidationError,
-    LocalEntryNotFoundError,
+    RemoteEntryNotFoundError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
@@ -52,56 +53,76 @@ class HubPlace:
         return replace(self, path=f"{self.path}/{name}" if self.path else name)
 
 
-def fetch(place: HubPlace) -> Path:
-    """The file at `place`, from the hub's cache or downloaded into it (`HF_HUB_OFFLINE` forbids that).
+class Hub:
+    """The hub as one load sees it: whether it answers is asked once for each repository.
 
-    Raises `BadInput` for a repository, revision or file that does not exist, `Missing` where it is gated or the hub
-    cannot be reached.
+    Without the hub (no network, or `HF_HUB_OFFLINE`), its cache on this machine is all there is.
     """
-    try:
-        return Path(hf_hub_download(place.repository, place.path, revision=place.revision))
-    except GatedRepoError as error:
-        raise Missing(
-            f"{place.repository} is gated on the hub",
-            f"ask for access at huggingface.co/{place.repository}, then log in",
-        ) from error
-    except (RepositoryNotFoundError, HFValidationError) as error:
-        raise BadInput(
-            f"the hub has no repository {place.repository}", "check the name, or log in if it is private"
-        ) from error
-    except RevisionNotFoundError as error:
-        raise BadInput(
-            f"{place.repository} has no revision {place.revision}", "name a branch, tag or commit"
-        ) from error
-    except LocalEntryNotFoundError as error:
-        raise unreachable(place) from error
-    except EntryNotFoundError as error:
-        raise BadInput(f"the hub has no {place}", "name a repository or folder with a transcoder set") from error
-    except (httpx.HTTPError, OSError) as error:
-        raise unreachable(place) from error
+
+    def __init__(self) -> None:
+        self._seen: dict[tuple[str, str | None], tuple[str, ...] | None] = {}
+
+    def fetch(self, place: HubPlace) -> Path:
+        """The file at `place`, from the hub's cache or downloaded into it.
+
+        Raises `BadInput` for a repository, revision or file that does not exist, `Missing` where it is gated or cannot
+        be had.
+        """
+        offline = self._files_of(place) is None
+        with _in_words(place):
+            return Path(
+                hf_hub_download(place.repository, place.path, revision=place.revision, local_files_only=offline)
+            )
+
+    def names_in(self, folder: HubPlace) -> set[str] | None:
+        """Paths of the files in `folder`, from there; None without the hub."""
+        files = self._files_of(folder)
+        prefix = f"{folder.path}/" if folder.path else ""
+        return None if files is None else {name.removeprefix(prefix) for name in files if name.startswith(prefix)}
+
+    def _files_of(self, place: HubPlace) -> tuple[str, ...] | None:
+        """Every file of the place's repository; None without the hub, which is asked once and without retries."""
+        key = (place.repository, place.revision)
+        if key not in self._seen:
+            self._seen[key] = _all_files(place)
+        return self._seen[key]
 
 
-def unreachable(place: HubPlace) -> Missing:
-    """The error for a file that is neither in the cache nor to be had."""
-    return Missing(
-        f"{place} is not in the hub's cache and could not be fetched",
-        "check the network (HF_HUB_OFFLINE, proxy, token) and the free space, or give a local directory",
-    )
-
-
-def names_beside(folder: HubPlace, found: Path) -> tuple[set[str], bool]:
-    """Names of the files in `folder`, and whether these are all of them: without the hub, only those in its cache.
-
-    `found` is a file of that folder in the cache.
-    """
-    prefix = f"{folder.path}/" if folder.path else ""
-    try:
-        listed = HfApi().model_info(folder.repository, revision=folder.revision, timeout=_PATIENCE_S).siblings or []
-    except (httpx.HTTPError, OSError):
-        return {path.name for path in found.parent.iterdir()}, False
-    return {file.rfilename.removeprefix(prefix) for file in listed if file.rfilename.startswith(prefix)}, True
+class _OutOfReach(Missing):
+    """Neither the hub nor its cache has an answer."""
 
 
 def commit_of(place: HubPlace, found: Path) -> str:
     """The commit that a file in the hub's cache belongs to: …/snapshots/COMMIT/path."""
     return found.parents[len(PurePosixPath(place.path).parts) - 1].name
+
+
+def _all_files(place: HubPlace) -> tuple[str, ...] | None:
+    try:
+        with _in_words(place):
+            info = HfApi().model_info(place.repository, revision=place.revision, timeout=_PATIENCE_S)
+    except _OutOfReach:
+        return None
+    return tuple(file.rfilename for file in info.siblings or [])
+
+
+@contextmanager
+def _in_words(place: HubPlace) -> Iterator[None]:
+    """The hub's errors as what they mean for a person."""
+    repository = place.repository
+    try:
+        yield
+    except GatedRepoError as error:
+        raise Missing(f"{repository} is gated on the hub", f"ask for access at huggingface.co/{repository}") from error
+    except (RepositoryNotFoundError, HFValidationError) as error:
+        fault = f"the hub has no repository {repository}"
+        raise BadInput(fault, "check the name, or log in if it is private") from error
+    except RevisionNotFoundError as error:
+        raise BadInput(f"{repository} has no revision {place.revision}", "name a branch, tag or commit") from error
+    except RemoteEntryNotFoundError as error:
+        raise BadInput(f"the hub has no {place}", "name a repository or folder with a transcoder set") from error
+    except (httpx.HTTPError, OSError) as error:
+        raise _OutOfReach(
+            f"{place} is not in the hub's cache and could not be fetched",
+            "check the network (HF_HUB_OFFLINE, proxy, token) and the free space, or give a local directory",
+        ) from error

@@ -16,13 +16,11 @@ from tests.tasks.dictionaries.hub_stand_in import COMMIT, GATED, hub
 from tests.tasks.dictionaries.saved_transcoders import draw_weights, save_config, save_set
 
 LOAD = """
-import json, sys, time
+import json, sys
 import torch
 from store.errors import WorkbenchError
 from tasks.dictionaries.transcoder_files import load_transcoder_set
 from tests.tiny import tiny_language_model
-
-time.sleep = lambda _seconds: None  # between the retries of a hub that does not answer
 
 def outcome(spec):
     try:
