@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from store.errors import BadInput
 from tasks.params import Params as _Params
 from tasks.params import option
 
@@ -177,18 +178,21 @@ def _measured(
 
 
 def _bench(params: Params, context: Context, record: GraphRecord) -> Bench:
-    from tasks.circuits.targets import LogitTarget
+    from tasks.circuits.graph_file import stored_target
     from tasks.circuits.validation import Bench
     from tasks.dictionaries.loading import load_dictionary_set
 
-    decisive = record.targets[0]
-    target = LogitTarget(decisive["id"], decisive["position"], decisive["probability"], decisive["rival_id"])
+    if "model" in record.summary:
+        raise BadInput(
+            f"graph {record.id} was imported and is of another model than {context.model.spec}",
+            "validate it in a project of its own model",
+        )
     dictionaries = load_dictionary_set(context.project, record.dictionary, context.model)
     return Bench(
         context.model,
         tuple(record.token_ids),
         dictionaries.only(record.summary["dictionary_layers"]),
-        target,
+        stored_target(record.targets[0]),
         params.batch,
     )
 
@@ -199,7 +203,8 @@ def _corrupt_features(context: Context, bench: Bench, prompt: str, record: Graph
     from tasks.circuits.request import activations, refuse_unequal
 
     summary = record.summary
-    tokens = context.model.tokenize(prompt, chat=summary["chat"], special_start=summary["special_start"])
+    form = {name: summary[name] for name in ("chat", "system", "prefill", "special_start") if name in summary}
+    tokens = context.model.tokenize(prompt, **form)
     refuse_unequal(bench.tokens, tokens)
     return activations(bench.dictionaries, freeze(context.model, tokens))
 
@@ -215,6 +220,8 @@ def _first_position(record: GraphRecord) -> int:
 
 def _metric_name(record: GraphRecord) -> str:
     decisive = record.targets[0]
+    if decisive.get("kind") == "feature":
+        return f"pre-activation of {decisive['token']}"
     rival = "the mean logit" if decisive["rival"] is None else f"logit({decisive['rival']!r})"
     return f"logit({decisive['token']!r}) - {rival}, nats"
 

@@ -13,6 +13,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tasks.circuits.edits import Edits
+from tasks.circuits.effect import target_values
+from tasks.circuits.targets import Target
 from tasks.dictionaries.dictionary_set import DictionarySet
 from tasks.dictionaries.protocol import Dictionary
 from tasks.dictionaries.splice import Change, Splice, replacement, spliced_logits
@@ -36,6 +38,12 @@ def edited_logits(
 ) -> Float[Tensor, "row pos vocab"]:
     """Logits of `n_rows` copies of the prompt, each with its own edits."""
     batch = model.token_tensor(tokens).expand(n_rows, -1)
+    with torch.no_grad():
+        return spliced_logits(model, batch, edit_splices(dictionaries, edits, spelling))
+
+
+def edit_splices(dictionaries: DictionarySet, edits: Edits, spelling: Spelling = Spelling.DELTA) -> list[Splice]:
+    """What the edits do to the MLPs of a batch."""
     splices = []
     for layer, dictionary in dictionaries.layers.items():
         here = edits.take(edits.layer == layer)
@@ -44,8 +52,7 @@ def edited_logits(
             splices.append(Splice(layer, dictionary.reads, dictionary.writes, change))
         elif spelling is Spelling.REPLACE:
             splices.append(replacement(dictionary))
-    with torch.no_grad():
-        return spliced_logits(model, batch, splices)
+    return splices
 
 
 def measure_each(
@@ -53,17 +60,19 @@ def measure_each(
     tokens: Sequence[int],
     dictionaries: DictionarySet,
     rows: Sequence[Edits],
-    measure: Callable[[Float[Tensor, "row pos vocab"]], Float[Tensor, " row"]],
+    target: Target,
     *,
     batch: int = 32,
     advance: Callable[[float], None] = lambda _: None,
 ) -> Float[Tensor, " row"]:
-    """`measure` of the logits under each of `rows`, one batch row an entry."""
+    """The target's value under each of `rows`, one batch row an entry."""
     results = [torch.empty(0, device=model.device)]
     for first in range(0, len(rows), batch):
         block = rows[first : first + batch]
         numbered = Edits.join([_at_row(edits, row) for row, edits in enumerate(block)])
-        results.append(measure(edited_logits(model, tokens, dictionaries, numbered, len(block))))
+        prompts = model.token_tensor(tokens).expand(len(block), -1)
+        with torch.no_grad():
+            results.append(target_values(model, prompts, dictionaries, edit_splices(dictionaries, numbered), target))
         advance(len(block))
     return torch.cat(results)
 

@@ -30,7 +30,7 @@ class LogitTarget:
     def direction(self, model: LanguageModel) -> Float[Tensor, " d"]:
         """The unembedding direction: W_U[token] - W_U[rival], or minus the vocabulary's mean."""
         weight = model.unembedding_weight
-        other = weight.float().mean(0) if self.rival is None else weight[self.rival].float()
+        other = model.mean_unembedding if self.rival is None else weight[self.rival].float()
         return weight[self.token].float() - other
 
     def value(self, logits: Float[Tensor, "*batch pos vocab"]) -> Float[Tensor, "*batch"]:

@@ -11,9 +11,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from tasks.circuits.edits import Edits
-from tasks.circuits.intervene import edited_logits, measure_each
+from tasks.circuits.effect import target_values
+from tasks.circuits.intervene import edit_splices, measure_each
 from tasks.circuits.nodes import ActiveFeatures
-from tasks.circuits.targets import LogitTarget
+from tasks.circuits.targets import Target
 from tasks.context import Stage
 from tasks.dictionaries.dictionary_set import DictionarySet
 from tasks.model.language_model import LanguageModel
@@ -26,12 +27,12 @@ class Bench:
     model: LanguageModel
     tokens: tuple[int, ...]
     dictionaries: DictionarySet
-    target: LogitTarget
+    target: Target
     batch: int
 
     def baseline(self) -> float:
         """The target in the unmodified model, nats."""
-        return float(self.target.value(self.model.logits(self.model.token_tensor(self.tokens)))[0])
+        return self.value_with(None)
 
     def effects_of_setting(
         self, features: ActiveFeatures, activation: Float[Tensor, " n"], stage: Stage
@@ -43,16 +44,18 @@ class Bench:
             self.tokens,
             self.dictionaries,
             rows,
-            self.target.value,
+            self.target,
             batch=self.batch,
             advance=stage.advance,
         )
         return self.baseline() - measured
 
-    def value_with(self, edits: Edits) -> float:
-        """The target under one joint edit, nats."""
-        logits = edited_logits(self.model, self.tokens, self.dictionaries, edits, 1)
-        return float(self.target.value(logits)[0])
+    def value_with(self, edits: Edits | None) -> float:
+        """The target under one joint edit, nats (a feature's own units, where that is the target)."""
+        splices = [] if edits is None else edit_splices(self.dictionaries, edits)
+        prompt = self.model.token_tensor(self.tokens)
+        with torch.no_grad():
+            return float(target_values(self.model, prompt, self.dictionaries, splices, self.target)[0])
 
 
 def _setting(features: ActiveFeatures, activation: Float[Tensor, " n"]) -> Edits:

@@ -80,7 +80,7 @@ class EdgeView:
 
 @dataclass(frozen=True)
 class GraphView:
-    """A pruned graph. `roots` are the logit nodes, the decisive one first."""
+    """A pruned graph. `roots` are what it explains (logits, or one feature), the decisive one first."""
 
     graph: int
     prompt: str
@@ -146,7 +146,8 @@ def graph_view(
 ) -> GraphView:
     """The view of a stored graph: its rows joined with what was measured and with the words for its features."""
     measured = {(effect.layer, effect.position, effect.feature): effect for effect in effects}
-    logits = [node for node in nodes if node.kind == "logit"]
+    first_target = min((int(t["node"]) for t in record.targets if "node" in t), default=None)
+    roots = [n.node for n in nodes if (n.kind == "logit" if first_target is None else n.node >= first_target)]
     views = {node.node: _node_view(node, record, measured, words) for node in nodes}
     sizes = {node.node: node.input_size or 1.0 for node in nodes}
     return GraphView(
@@ -156,7 +157,7 @@ def graph_view(
         dictionary=record.dictionary,
         nodes=views,
         edges=tuple(EdgeView(e.source, e.target, e.share / sizes[e.target], e.effect) for e in edges),
-        roots=tuple(node.node for node in logits),
+        roots=tuple(roots),
         closing_error=record.closing_error,
         replacement_score=record.replacement_score,
         completeness_score=record.completeness_score,

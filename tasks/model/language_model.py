@@ -77,6 +77,11 @@ class LanguageModel:
         weight = self.unembedding.get_parameter("weight")
         return weight.detach()
 
+    @cached_property
+    def mean_unembedding(self) -> Float[Tensor, " d"]:
+        """The mean over the vocabulary of W_U's rows, float32: what a centred logit is read against."""
+        return self.unembedding_weight.float().mean(0)
+
     @property
     def logit_softcap(self) -> float | None:
         """c where the family ends in c·tanh(logits / c) (Gemma 2), else None."""

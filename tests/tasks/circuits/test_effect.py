@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from tasks.circuits.effect import EffectRows, direct_effects, predicted_effects
+from tasks.circuits.effect import EffectRows, direct_effects, predicted_effects, target_values
 from tasks.circuits.frozen import freeze
 from tasks.circuits.nodes import ActiveFeatures, find_sources
-from tasks.circuits.targets import LogitTarget
+from tasks.circuits.targets import LogitTarget, feature_target
 from tasks.dictionaries.dictionary_set import DictionarySet
 from tasks.model.language_model import LanguageModel
 from tests.oracle.effects import LiveModel, Target
@@ -123,3 +123,26 @@ def test_a_mean_centred_target_is_a_target_too(tiny_model: Models, seed_model: T
     found = predicted_effects(model, TOKENS, dictionaries, features, LogitTarget(9, 5, 1.0))
     live = LiveModel(seed_model("llama"), TOKENS, plain_set("sae", model), places(features))
     assert_close(found, live.effects(Target(9))[0])
+
+
+@pytest.mark.parametrize(("family", "kind"), [("qwen3", "sae"), ("gemma2", "transcoder"), ("llama", "skip")])
+def test_a_feature_is_a_target_too(tiny_model: Models, seed_model: Twins, family: str, kind: str) -> None:
+    model = tiny_model(family)
+    dictionaries, features = made(model, kind)
+    row = int(((features.layer == features.layer.max()) & (features.position == 4)).nonzero()[0])
+    place = places(features)[row]
+    target = feature_target(features, place[0], place[2], place[1])
+    live = LiveModel(seed_model(family), TOKENS, plain_set(kind, model), places(features))
+    found = predicted_effects(model, TOKENS, dictionaries, features, target)
+    assert_close(found, live.effects(Target(feature=place))[0])
+    direct = direct_effects(model, TOKENS, dictionaries, features, features.take(torch.tensor([row])), [target])
+    assert_close(direct.of_features[1], direct.of_features[0].double())
+
+
+def test_the_value_of_a_feature_in_a_live_run_is_its_pre_activation(tiny_model: Models) -> None:
+    model = tiny_model("qwen2")
+    dictionaries, features = made(model, "sae")
+    last = features.take(torch.tensor([len(features) - 1]))
+    target = feature_target(features, int(last.layer), int(last.index), int(last.position))
+    value = target_values(model, model.token_tensor(TOKENS), dictionaries, [], target)
+    torch.testing.assert_close(value, last.activation, rtol=1e-5, atol=1e-6)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from tasks.circuits.edits import Edits
 from tasks.circuits.intervene import Spelling, edited_logits, measure_each
+from tasks.circuits.targets import LogitTarget
 from tasks.dictionaries.dictionary_set import DictionarySet
 from tasks.dictionaries.splice import replacement, spliced_logits
 from tasks.model.language_model import LanguageModel
@@ -121,7 +122,8 @@ def test_edits_in_one_batch_are_edits_one_at_a_time(tiny_model: Models, seed_mod
         return logits[:, -1, 9] - logits[:, -1].mean(-1)
 
     told: list[float] = []
-    together = measure_each(model, TOKENS, dictionaries, rows, measure, batch=3, advance=told.append)
+    target = LogitTarget(9, len(TOKENS) - 1, 1.0)
+    together = measure_each(model, TOKENS, dictionaries, rows, target, batch=3, advance=told.append)
     alone = [measure(edited_logits(model, TOKENS, dictionaries, table(each), 1)) for each in operations.values()]
     torch.testing.assert_close(together, torch.cat(alone), rtol=1e-5, atol=1e-5)
     assert sum(told) == len(rows) and len(set(together.tolist())) == len(rows)
