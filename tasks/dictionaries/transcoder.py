@@ -32,7 +32,7 @@ class Transcoder:
     b_dec: Float[Tensor, " d"]
     W_skip: Float[Tensor, "d d"] | None
     k: int | None
-    """TopK, where the set says so."""
+    """TopK, where the set says so: the k largest pre-activations, whatever their sign (circuit-tracer's)."""
     threshold: Float[Tensor, " n_features"] | None
     """JumpReLU, where the set has one; ReLU where it has neither."""
     device: torch.device
@@ -109,7 +109,8 @@ class Transcoder:
         if self.k is None or self.k >= self.n_features:
             return pre
         ranked = pre.topk(self.k + 1, dim=-1).values
-        return pre - torch.where(pre >= ranked[..., -2:-1], ranked[..., -1:], ranked[..., -2:-1])
+        weakest_kept, strongest_left_out = ranked[..., -2:-1], ranked[..., -1:]
+        return pre - torch.where(pre >= weakest_kept, strongest_left_out, weakest_kept)
 
     def _block(self, x: Tensor, rows: slice) -> Tensor:
         return x @ self._here(self.W_enc[rows]).T + self._here(self.b_enc[rows])

@@ -92,6 +92,15 @@ def test_given_a_pre_activation_at_its_threshold_then_jumprelu_is_off_and_just_a
     assert made(weights).encode(torch.ones(1, 32)).tolist() == [[0.0, pytest.approx(0.5000001), 0.0]]
 
 
+def test_given_fewer_positive_pre_activations_than_k_then_topk_keeps_the_k_largest_all_the_same() -> None:
+    weights = draw_weights(n_features=4)
+    weights["W_enc"].zero_()
+    weights["b_enc"] = torch.tensor([-3.0, 2.0, -1.0, -2.0])
+    transcoder = made(weights, k=2)
+    assert transcoder.encode(torch.ones(1, 32)).tolist() == [[0.0, 2.0, -1.0, 0.0]]
+    assert transcoder.threshold_margin(torch.ones(1, 32)).tolist() == [[-2.0, 4.0, 1.0, -1.0]]
+
+
 def test_given_a_linear_bypass_then_each_output_is_its_row_times_what_is_read() -> None:
     weights = draw_weights(d=2, n_features=1)
     weights["W_dec"].zero_()
