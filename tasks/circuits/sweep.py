@@ -21,7 +21,8 @@ from tasks.dictionaries.dictionary_set import DictionarySet
 from tasks.model.language_model import LanguageModel
 
 Observer = Callable[[int, Tensor], None]
-"""Told (layer, gradient [row, pos, d] with respect to the residual stream after that layer's attention)."""
+"""Told (layer, gradient [row, pos, d] with respect to the residual stream after that layer's attention) before the
+gradient goes through that attention. The tensor is changed afterwards: keep a copy."""
 
 
 @dataclass(frozen=True)
@@ -83,15 +84,21 @@ class Sweep:
         return 4 * (self.run.n_positions * widths + 3 * self.sources.n_columns)
 
     def pull_back(
-        self, rows: TargetRows, *, through_dictionaries: bool = False, observe: Observer | None = None
+        self,
+        rows: TargetRows,
+        *,
+        through_dictionaries: bool = False,
+        through_attention: bool = True,
+        observe: Observer | None = None,
     ) -> ShareRows:
         """The adjacency rows of a block of targets.
 
         Features and errors are leaves, unless `through_dictionaries`: then every MLP passes the gradient on, and a
-        feature's entry is its share along all paths, not only the direct one.
+        feature's entry is its share along all paths, not only the direct one. Without `through_attention` only the
+        paths count that stay at their position (such rows do not close).
         """
         order = rows.start.argsort(descending=True, stable=True)
-        block = _Block(self, rows.take(order), through_dictionaries, observe)
+        block = _Block(self, rows.take(order), through_dictionaries, through_attention, observe)
         block.run()
         if bool((order.diff() == 1).all()):
             return ShareRows(block.shares, block.bias, rows.value)
@@ -102,10 +109,13 @@ class Sweep:
 class _Block:
     """A block on its way down; rows are sorted so that those that have started come first."""
 
-    def __init__(self, sweep: Sweep, rows: TargetRows, through_dictionaries: bool, observe: Observer | None) -> None:
+    def __init__(
+        self, sweep: Sweep, rows: TargetRows, through_dictionaries: bool, attention: bool, observe: Observer | None
+    ) -> None:
         self.sweep = sweep
         self.rows = rows
         self.through_dictionaries = through_dictionaries
+        self.attention = attention
         self.observe = observe
         self.n_positions = int(rows.position.max()) + 1
         self.gradient = rows.vector.new_zeros(len(rows), self.n_positions, rows.vector.shape[1])
@@ -126,7 +136,8 @@ class _Block:
             else:
                 if self.observe is not None:
                     self.observe(layer, self.gradient)
-                self._through_attention(layer, begun)
+                if self.attention:
+                    self._through_attention(layer, begun)
         self._begin(begun, len(starts))
         first = self.sweep.sources.first_token
         embeddings = self.sweep.run.embeddings[: self.n_positions]

@@ -65,6 +65,36 @@ class LayerModules:
         return _linear(self.mlp, "up_proj")
 
     @property
+    def query(self) -> nn.Linear:
+        """`q_proj`."""
+        return _linear(self.attention, "q_proj")
+
+    @property
+    def key(self) -> nn.Linear:
+        """`k_proj`."""
+        return _linear(self.attention, "k_proj")
+
+    @property
+    def query_norm(self) -> nn.Module | None:
+        """The norm on each head's queries, where the family has one."""
+        return getattr(self.attention, "q_norm", None)
+
+    @property
+    def key_norm(self) -> nn.Module | None:
+        """The norm on each head's keys, where the family has one."""
+        return getattr(self.attention, "k_norm", None)
+
+    @property
+    def d_head(self) -> int:
+        """Width of one attention head."""
+        return int(self.attention.head_dim)  # type: ignore[arg-type]
+
+    @property
+    def attention_scaling(self) -> float:
+        """What a query-key product is multiplied by."""
+        return float(self.attention.scaling)  # type: ignore[arg-type]
+
+    @property
     def value(self) -> nn.Linear:
         """`v_proj`."""
         return _linear(self.attention, "v_proj")
