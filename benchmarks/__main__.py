@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from benchmarks import startup
+from benchmarks import pruning, startup
 
-BENCHMARKS: dict[str, Callable[[], dict[str, float]]] = {"startup": startup.measure}
+BENCHMARKS: dict[str, Callable[[], dict[str, float]]] = {
+    "startup": startup.measure,
+    "pruning": pruning.measure,
+}
 """Name of a benchmark and what measures it: a name and a number with its unit for each figure."""
 
 

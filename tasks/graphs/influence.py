@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.graphs.raw import Ints, RawGraph
+from tasks.graphs.raw import Floats, Ints, RawGraph
 
 SMALLEST_ROW_SUM = 1e-10
-Numbers = NDArray[np.floating[Any]]
+Numbers = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -36,9 +35,9 @@ class LayeredEdges:
         row_sum = np.bincount(self.target, self.size, self.n_nodes)
         return self.size / np.maximum(row_sum, SMALLEST_ROW_SUM)[self.target]
 
-    def influence(self, fraction: Numbers, start: Numbers) -> Numbers:
+    def influence(self, fraction: Numbers, start: Floats) -> Numbers:
         """[node]: I, for `fraction` of each edge and the weights `start` of the targets."""
-        output = start.copy()
+        output = start.astype(np.float64)
         for first, last in pairwise((0, *accumulate(self.per_layer))):
             if first < last:
                 flow = output[self.target[first:last]] * fraction[first:last]

@@ -9,12 +9,15 @@ import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.graphs.influence import LayeredEdges, Numbers, layered_edges
+from tasks.graphs.cutoff import smallest_kept
+from tasks.graphs.influence import Numbers, layered_edges
 from tasks.graphs.raw import Ints, RawGraph
+from tasks.graphs.stretches import Stretches
+from tasks.graphs.strips import Strips, n_cells
 
 Mask = NDArray[np.bool_]
-_BUCKET_BITS = 44
-"""How many low bits of a float64 one bucket of `smallest_kept` spans: 256 buckets a power of two."""
+_CELLS_PER_EDGE = 4
+"""So many cells of a matrix (8 bytes each) cost no more memory than one edge of a sorted list."""
 
 
 @dataclass(frozen=True)
@@ -56,24 +59,17 @@ def prune(graph: RawGraph, node_threshold: float, edge_threshold: float) -> Prun
 
 
 class Pruner:
-    """A graph sorted once so that each pruning costs what its candidate edges cost.
+    """A graph laid out once so that each pruning costs what its candidate edges cost."""
 
-    Edges lie by their target's layer, and within a layer by the less influential of their ends: whatever the node
-    threshold, the candidates are the beginning of each layer's stretch.
-    """
-
-    def __init__(self, graph: RawGraph) -> None:
-        """Sort the edges of `graph` and find the influence of its nodes."""
+    def __init__(self, graph: RawGraph, layout: type[Strips] | type[Stretches] | None = None) -> None:
+        """Find the influence of the nodes of `graph` and lay out its edges: as matrices unless they would be empty."""
         self.raw = graph
         edges = layered_edges(graph)
         self.influence = edges.influence(edges.fractions(), graph.weight)
-        self._rank = self._ranks()
-        end_rank = np.maximum(self._rank[graph.source], self._rank[graph.target])
-        by_rank = end_rank.astype(np.min_scalar_type(graph.n_nodes), copy=False).argsort(kind="stable")
-        depth = (graph.n_layers - graph.layer).astype(np.uint16)[graph.target]
-        self._order = by_rank[depth[by_rank].argsort(kind="stable")]
-        self._edges = layered_edges(graph, self._order)
-        self._end_rank = end_rank[self._order]
+        del edges  # before the layout takes as much again
+        if layout is None:
+            layout = Strips if n_cells(graph) <= _CELLS_PER_EDGE * len(graph.source) else Stretches
+        self._edges = layout(graph, self._ranks())
 
     def _ranks(self) -> NDArray[np.intp]:
         """[node]: its place by influence from 1; 0 of tokens and targets, which always stay."""
@@ -84,49 +80,11 @@ class Pruner:
 
     def prune(self, node_threshold: float, edge_threshold: float) -> Pruned:
         """The graph at these thresholds."""
-        node_kept = self.influence >= smallest_kept(self.influence, node_threshold)
+        node_kept = self.influence >= smallest_kept([self.influence], node_threshold)
         node_kept[self.raw.first_token :] = True
-        chosen, edges = self._among(int(node_kept[: self.raw.first_token].sum()))
-        fraction = edges.fractions()
-        score = fraction * (edges.influence(fraction, self.raw.weight) + self.raw.weight)[edges.target]
-        kept = (score >= smallest_kept(score, edge_threshold)) & (edges.size > 0)
-        node_kept, alive = _without_dead_ends(self.raw, node_kept, edges.source[kept], edges.target[kept])
-        return Pruned(self.raw, node_kept, np.sort(self._order[chosen[kept][alive]]), self.influence)
-
-    def _among(self, n_kept: int) -> tuple[NDArray[np.intp], LayeredEdges]:
-        """The edges between the `n_kept` most influential nodes, tokens and targets: their places, and themselves."""
-        ends = np.cumsum(self._edges.per_layer)
-        starts = ends - self._edges.per_layer
-        counts = [
-            int(np.searchsorted(self._end_rank[start:end], n_kept, side="right"))
-            for start, end in zip(starts, ends, strict=True)
-        ]
-        parts = [np.arange(start, start + count) for start, count in zip(starts, counts, strict=True)]
-        chosen = np.concatenate(parts)
-        every = self._edges
-        ends_and_size = every.source[chosen], every.target[chosen], every.size[chosen]
-        return chosen, LayeredEdges(*ends_and_size, tuple(counts), every.n_nodes)
-
-
-def smallest_kept(score: Numbers, threshold: float) -> float:
-    """The score (≥ 0) of the last element, from the greatest down, that is needed to reach `threshold` of the total.
-
-    Without sorting everything: elements are counted into buckets by the leading bits of their score, and only the
-    bucket in which the threshold is reached is sorted.
-    """
-    if not len(score) or threshold >= 1.0:
-        return 0.0
-    bucket = np.ascontiguousarray(score, dtype=np.float64).view(np.int64) >> _BUCKET_BITS
-    lowest = int(bucket.min())
-    mass = np.bincount(bucket - lowest, score)[::-1].cumsum()
-    wanted = threshold * mass[-1]
-    index = min(int(np.searchsorted(mass, wanted)), len(mass) - 1)
-    inside = np.sort(score[bucket - lowest == len(mass) - 1 - index])[::-1]
-    if not len(inside):
-        return float(score.min())
-    before = float(mass[index - 1]) if index else 0.0
-    last = int(np.searchsorted(before + inside.cumsum(), wanted))
-    return float(inside[min(last, len(inside) - 1)])
+        chosen = self._edges.choose(int(node_kept[: self.raw.first_token].sum()), edge_threshold)
+        node_kept, alive = _without_dead_ends(self.raw, node_kept, chosen.source, chosen.target)
+        return Pruned(self.raw, node_kept, np.sort(chosen.edge[alive]), self.influence)
 
 
 def _without_dead_ends(graph: RawGraph, node_kept: Mask, source: Ints, target: Ints) -> tuple[Mask, Mask]:
@@ -136,11 +94,11 @@ def _without_dead_ends(graph: RawGraph, node_kept: Mask, source: Ints, target: I
     """
     alive = np.ones(len(source), dtype=np.bool_)
     node_kept = node_kept.copy()
-    number = np.arange(graph.n_nodes)
     while True:
-        leads = np.bincount(source[alive], minlength=graph.n_nodes) > 0
-        fed = np.bincount(target[alive], minlength=graph.n_nodes) > 0
-        dead = node_kept & (((number < graph.first_token) & ~leads) | ((number < graph.first_error) & ~fed))
+        leads, fed = np.zeros(graph.n_nodes, dtype=np.bool_), np.zeros(graph.n_nodes, dtype=np.bool_)
+        leads[source[alive]] = fed[target[alive]] = True
+        leads[graph.first_token :] = fed[graph.first_error :] = True
+        dead = node_kept & ~(leads & fed)
         if not dead.any():
             return node_kept, alive
         node_kept &= ~dead

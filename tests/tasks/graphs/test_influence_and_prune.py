@@ -8,9 +8,13 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from benchmarks.large_graph import large_graph
+from tasks.graphs.cutoff import smallest_kept
 from tasks.graphs.influence import layered_edges, scores
-from tasks.graphs.prune import Pruned, Pruner, prune, smallest_kept
+from tasks.graphs.prune import Pruned, Pruner, prune
 from tasks.graphs.raw import RawGraph, raw_graph
+from tasks.graphs.stretches import Stretches
+from tasks.graphs.strips import Strips, n_cells
 
 seeds = st.integers(0, 100_000)
 thresholds = st.floats(0.0, 1.0)
@@ -91,8 +95,11 @@ def smallest_set(score: Any, threshold: float) -> set[int]:
     return set((score >= last * (1 - 1e-9)).nonzero()[0].tolist())
 
 
+@pytest.mark.parametrize("layout", [Strips, Stretches])
 @given(seed=seeds, node_threshold=st.floats(0.05, 0.99), edge_threshold=st.floats(0.05, 0.99))
-def test_pruning_is_the_published_recipe_in_loops(seed: int, node_threshold: float, edge_threshold: float) -> None:
+def test_pruning_is_the_published_recipe_in_loops(
+    layout: type[Strips] | type[Stretches], seed: int, node_threshold: float, edge_threshold: float
+) -> None:
     graph = random_graph(seed)
     weights = graph.weight.astype(float)
     nodes = smallest_set(power_series(dense(graph), weights), node_threshold)
@@ -107,7 +114,7 @@ def test_pruning_is_the_published_recipe_in_loops(seed: int, node_threshold: flo
     kept.add_nodes_from(nodes)
     while dead := [n for n in kept if is_dead(kept, graph, n)]:
         kept.remove_nodes_from(dead)
-    found = prune(graph, node_threshold, edge_threshold)
+    found = Pruner(graph, layout).prune(node_threshold, edge_threshold)
     assert set(found.graph.nodes) == set(kept.nodes)
     assert set(found.graph.edges) == set(kept.edges)
 
@@ -182,9 +189,27 @@ def test_a_pruner_that_pruned_before_gives_what_a_fresh_one_gives(seed: int, nod
     assert np.array_equal(again.node_kept, fresh.node_kept) and np.array_equal(again.edges, fresh.edges)
 
 
+@pytest.mark.parametrize(("node", "edge"), [(0.5, 0.98), (0.8, 0.9), (0.98, 0.98), (1.0, 0.6)])
+def test_a_graph_whose_cutoff_is_guessed_from_a_sample_is_pruned_as_one_that_is_sorted(
+    node: float, edge: float
+) -> None:
+    graph = large_graph(700)
+    dense, sparse = (Pruner(graph, layout).prune(node, edge) for layout in (Strips, Stretches))
+    assert np.array_equal(dense.node_kept, sparse.node_kept) and np.array_equal(dense.edges, sparse.edges)
+    assert len(dense.edges) > 100
+
+
+@given(seed=seeds)
+def test_strips_have_a_cell_for_every_pair_of_a_target_and_what_lies_below_it(seed: int) -> None:
+    graph = random_graph(seed)
+    targets = [*range(graph.first_error), *range(graph.first_target, graph.n_nodes)]
+    below = [s for t in targets for s in range(graph.first_target) if graph.layer[s] < graph.layer[t]]
+    assert n_cells(graph) == len(below)
+
+
 @given(st.lists(st.floats(0.0, 1e3, allow_subnormal=False), min_size=1), st.floats(0.01, 0.99))
 def test_the_bucketed_cutoff_is_that_of_a_full_sort(values: list[float], threshold: float) -> None:
     score = np.array(values)
     assume(score.sum() > 1e-20)
     kept = smallest_set(score, threshold)
-    assert set((score >= smallest_kept(score, threshold)).nonzero()[0].tolist()) == kept
+    assert set((score >= smallest_kept([score], threshold)).nonzero()[0].tolist()) == kept
