@@ -193,7 +193,7 @@ def _dictionaries(params: Params, context: Context) -> DictionarySet:
 def _targets(
     params: Params, context: Context, frozen: FrozenRun, active: ActiveFeatures, position: int
 ) -> list[Target]:
-    from tasks.circuits.edits import parse_feature
+    from tasks.graphs.feature_name import parse_feature
     from tasks.circuits.targets import feature_target, named_logit, salient_logits
 
     probabilities = context.model.capped(frozen.logits).softmax(-1)

@@ -1,13 +1,8 @@
-"""The edit grammar: which features, where, and what becomes of them (METHOD §5).
-
-    L12/345@7    feature 345 of layer 12 at position 7
-    L12/345@-1   at the last position;  L12/345@7,9 at two;  L12/345 or L12/345@* at every position
-    L4-12,20/*   every feature of these layers
+"""What becomes of which features, and where (METHOD §5); `tasks.graphs.feature_name` has the grammar of their names.
 
 Every edit is z' = multiply · z + add: ablate 0·z, scale c·z, steer z + s, set (a swap) 0·z + v.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,49 +12,7 @@ from torch import Tensor
 
 from store.errors import BadInput
 from tasks.dictionaries.dictionary_set import DictionarySet
-
-NUMBER = r"[0-9]{1,9}"
-LAYER = r"[0-9]{1,4}"
-LAYERS = rf"{LAYER}(?:-{LAYER})?(?:,{LAYER}(?:-{LAYER})?)*"
-PATTERN = re.compile(
-    rf"L(?P<layers>{LAYERS})/(?P<feature>\*|{NUMBER})(?:@(?P<positions>\*|-?{NUMBER}(?:,-?{NUMBER})*))?"
-)
-HOW = "write features as L12/345, L12/345@7, L12/345@-1 or L4-12/*@*"
-
-
-@dataclass(frozen=True)
-class FeatureName:
-    """A feature, or many, as a person writes them. `None` stands for all."""
-
-    layers: tuple[int, ...]
-    feature: int | None
-    positions: tuple[int, ...] | None
-
-
-def parse_feature(text: str) -> FeatureName:
-    """Read one name; `BadInput` points at the character where the grammar breaks."""
-    match = PATTERN.match(text)
-    if match is None or match.end() != len(text):
-        at = _first_fault(text) if match is None else match.end()
-        raise BadInput(f"{text!r} is not a feature (at character {at + 1})", HOW)
-    layers: list[int] = []
-    for part in match["layers"].split(","):
-        first, _, last = part.partition("-")
-        if last and int(last) < int(first):
-            raise BadInput(f"the layers {part} of {text!r} run backwards", f"write L{last}-{first}")
-        layers.extend(range(int(first), int(last or first) + 1))
-    positions = match["positions"] or "*"
-    return FeatureName(
-        tuple(sorted(set(layers))),
-        None if match["feature"] == "*" else int(match["feature"]),
-        None if positions == "*" else tuple(int(each) for each in positions.split(",")),
-    )
-
-
-def _first_fault(text: str) -> int:
-    """The length of the longest beginning that some feature name could have."""
-    prefix = re.match(rf"L?(?:{LAYERS})?/?", text)
-    return 0 if prefix is None or not text.startswith("L") else prefix.end()
+from tasks.graphs.feature_name import FeatureName
 
 
 def parse_valued(text: str) -> tuple[str, str]:

@@ -12,10 +12,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from store.errors import BadInput
-from tasks.circuits.edits import Edits, FeatureName, expand, parse_feature, parse_number, parse_valued
+from tasks.circuits.edits import Edits, expand, parse_number, parse_valued
 from tasks.circuits.frozen import FrozenRun
 from tasks.circuits.nodes import read_value
 from tasks.dictionaries.dictionary_set import DictionarySet
+from tasks.graphs.feature_name import FeatureName, parse_feature
 
 Maxima = Callable[[int, int], float]
 """(layer, feature) -> the feature's largest activation over the corpus."""

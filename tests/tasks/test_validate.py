@@ -10,8 +10,8 @@ import pytest
 
 from store import graphs
 from store.errors import BadInput, Missing
-from tasks.circuits.edits import parse_feature
 from tasks.context import Context
+from tasks.graphs.feature_name import parse_feature
 from tests.oracle.correlation import correlation, rank_by_counting
 from tests.oracle.interventions import Change, features, intervened_logits
 from tests.oracle.linearised_model import Place

@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from store.errors import BadInput
-from tasks.circuits.edits import FeatureName, expand, parse_feature, parse_number
+from tasks.circuits.edits import expand, parse_number
 from tasks.circuits.request import Edit, ablation, refuse_unequal, resolve, scaling, steering, swapping
 from tasks.dictionaries.dictionary_set import DictionarySet
 from tasks.dictionaries.neurons import Neurons
+from tasks.graphs.feature_name import FeatureName, parse_feature
 
 CPU = torch.device("cpu")
 SET = DictionarySet("toy", {layer: Neurons(layer, 6, CPU) for layer in (0, 2, 3)})
