@@ -75,6 +75,8 @@ def _documents(project: Project, tables: Tables) -> dict[str, bytes]:
     """The parts of a pack that are written for it."""
     from store import graphs
     from tasks.graphs.formats.graphml import graphml
+    from tasks.graphs.formats.neuronpedia import graph_json
+    from tasks.graphs.formats.stored import load_stored_graph
 
     documents: dict[str, bytes] = {
         ROWS_NAME: _json(tables),
@@ -82,8 +84,9 @@ def _documents(project: Project, tables: Tables) -> dict[str, bytes]:
         ENVIRONMENT_NAME: _json(_environment()),
     }
     for record in graphs.listing(project.db):
-        nodes, edges = graphs.nodes(project.db, record.id), graphs.edges(project.db, record.id)
-        documents[f"graphs/graph-{record.id}.graphml"] = graphml(record, nodes, edges)
+        graph = load_stored_graph(project, record.id)
+        documents[f"graphs/graph-{record.id}.graphml"] = graphml(graph)
+        documents[f"graphs/graph-{record.id}.json"] = graph_json(graph)
     return documents
 
 

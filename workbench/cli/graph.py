@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -12,13 +11,11 @@ import typer
 from store.errors import BadInput
 from tasks.graphs.view import load_graph_view
 from workbench.cli.command_list import GraphCommands
+from workbench.cli.graph_export import export
 from workbench.cli.invocation import open_project
 from workbench.cli.output import emit_json, emit_view, stdout_console
-from workbench.tui.render.facts import facts
 
 if TYPE_CHECKING:
-    from store.graphs import GraphRecord
-    from store.project import Project
     from tasks.graphs.view import GraphView
 
 app = typer.Typer(
@@ -71,54 +68,12 @@ def show(
     emit_view(graph_tree(view, limits, stdout_console().width, start))
 
 
-@app.command()
-def export(
-    ctx: typer.Context,
-    graph: GraphArgument,
-    file: Annotated[Path, typer.Argument(help="Where it goes; its ending is the format if --format is not given.")],
-    format: Annotated[
-        Literal["graphml", "safetensors"] | None,
-        typer.Option(help="graphml: the kept graph. safetensors: all arrays, with the dense adjacency."),
-    ] = None,
-    json: JsonOption = False,
-) -> None:
-    """Write a graph for other tools, with every number it carries."""
-    from store import graphs
-
-    chosen = format or file.suffix.removeprefix(".")
-    if chosen not in ("graphml", "safetensors"):
-        raise BadInput(f"{file} ends in neither .graphml nor .safetensors", "name it so, or give --format")
-    if file.exists():
-        raise BadInput(f"{file} exists", "choose another name")
-    with open_project(ctx) as project:
-        record = graphs.find(project.db, graph)
-        content = _exported(project, record, chosen)
-    try:
-        file.write_bytes(content)
-    except OSError as error:
-        raise BadInput(f"{file} cannot be written ({error.strerror})", "choose another place") from error
-    document = {"graph": graph, "file": str(file), "nodes": record.n_nodes, "edges": record.n_edges}
-    if json:
-        emit_json(document)
-    else:
-        emit_view(facts(document))
-
-
-def _exported(project: Project, record: GraphRecord, format_name: str) -> bytes:
-    from store import graphs
-
-    if format_name == "safetensors":
-        from tasks.graphs.formats.arrays import dense_arrays
-
-        return dense_arrays(record, project.files.verify(graphs.arrays(project, record.id)))
-    from tasks.graphs.formats.graphml import graphml
-
-    return graphml(record, graphs.nodes(project.db, record.id), graphs.edges(project.db, record.id))
-
-
 def named_node(view: GraphView, name: str) -> int:
     """The kept node of that name; `BadInput` if it was pruned or never was."""
     found: Sequence[int] = [node.node for node in view.nodes.values() if node.name == name]
     if not found:
         raise BadInput(f"{name} is not in graph {view.graph}", "name a feature that `workbench graph show` prints")
     return found[0]
+
+
+app.command()(export)

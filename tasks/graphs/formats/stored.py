@@ -61,6 +61,11 @@ class StoredGraph:
         margin = self._file["active_margin"][attributed] if "active_margin" in self._file else ()
         return dict(enumerate(float(value) for value in margin))
 
+    @cached_property
+    def supernode_of(self) -> Mapping[int, str]:
+        """Node -> the name of the supernode that it is in."""
+        return {node: name for name, members in self.supernodes.items() for node in members}
+
     def shown(self, node: NodeRecord) -> NodeView:
         """The node with its words."""
         return self.view.nodes[node.node]
@@ -103,3 +108,13 @@ def _settings(project: Project, record: GraphRecord) -> Mapping[str, Any]:
     sql = "SELECT params FROM job JOIN graph ON job.id = graph.job_id WHERE graph.id = ?"
     params: dict[str, Any] = json.loads(project.db.execute(sql, [record.id]).fetchone()[0])
     return {name: value for name, value in params.items() if name != "prompt"}
+
+
+def inert(text: str) -> str:
+    """Text of a model or a person for a file that other programs print: what is not printable is escaped."""
+    return text if text.isprintable() else text.encode("unicode_escape").decode()
+
+
+def known_numbers(**numbers: float | None) -> dict[str, float]:
+    """Those of the numbers that are known: neither None nor NaN."""
+    return {name: value for name, value in numbers.items() if value is not None and not np.isnan(value)}

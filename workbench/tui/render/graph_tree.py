@@ -6,6 +6,7 @@ counted; the error mass of every opened node has a line of its own, however weak
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -140,7 +141,7 @@ def _row(line: TreeLine, view: GraphView, width: int) -> Text:
     if line.node is None:
         row.append(fit(line.words, room), style="dim")
         return row
-    name, about = _describe(line.node, view)
+    name, about = describe(line.node, view)
     if line.seen:
         name, about = "↩ see " + name, ""
     row.append(fit(name, room), style="bold" if not line.guides else "")
@@ -164,7 +165,7 @@ def _numbers(line: TreeLine, measured: bool) -> Text:
     return numbers.append(" ")
 
 
-def _describe(node: NodeView, view: GraphView) -> tuple[str, str]:
+def describe(node: NodeView, view: GraphView) -> tuple[str, str]:
     """The node's name with its token, and what is known about it."""
     if node.kind == "logit":
         rival = f" − {show_token(node.rival)}" if node.rival else ""
@@ -178,9 +179,9 @@ def _describe(node: NodeView, view: GraphView) -> tuple[str, str]:
 
 
 def _heading(view: GraphView, width: int) -> list[Text]:
+    closing = "–" if math.isnan(view.closing_error) else f"{view.closing_error:.1e}"
     scores = (
-        f"replacement {view.replacement_score:.3f}  completeness {view.completeness_score:.3f}  "
-        f"closing error {view.closing_error:.1e}"
+        f"replacement {view.replacement_score:.3f}  completeness {view.completeness_score:.3f}  closing error {closing}"
     )
     measured = any(node.measured_effect is not None for node in view.nodes.values())
     columns = f"{'share':<{_BAR_CELLS + 9}} {'effect':>7}" + (f" {'real':>7}  " if measured else "")
