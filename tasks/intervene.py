@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from store.errors import BadInput
 from tasks.params import Params as _Params
-from tasks.params import option
+from tasks.params import needs_special_start, option
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,7 +34,9 @@ class Params(_Params):
     target: str | None = option(None, "The decisive token; default: the most probable next token.")
     versus: str | None = option(None, "Its rival; default: the next most probable token.")
     chat: bool = option(False, "Put the prompts through the model's chat template.")
-    special_start: bool = option(False, "Start with the BOS token if the tokenizer does not.")
+    system: str = option("", "The chat's system text.")
+    prefill: str = option("", "The beginning of the chat's answer.")
+    special_start: bool = option(False, "Start with the BOS token if the tokenizer does not; transcoders always do.")
     spelling: Literal["delta", "replace"] = option("delta", "delta: keep the error; replace: the replacement model.")
     top: int = option(10, "Most probable tokens listed.", unit="tokens", ge=1)
     max_new_tokens: int = option(12, "Length of the continuations before and after.", unit="tokens", ge=0)
@@ -67,7 +69,7 @@ def run(params: Params, context: Context) -> Result:
     from tasks.dictionaries.loading import load_dictionary_set
 
     model = context.model
-    tokens = model.tokenize(params.prompt, chat=params.chat, special_start=params.special_start)
+    tokens = _tokenized(params, context, params.prompt)
     dictionaries = load_dictionary_set(context.project, params.dictionary, model)
     edits_at = _resolved(params, context, dictionaries, tokens)
     before_of, after_of = _runs(params, context, dictionaries, edits_at)
@@ -93,6 +95,16 @@ def run(params: Params, context: Context) -> Result:
             "kl": divergence(before, after),
             "top": {"before": rows[0].top, "after": rows[1].top},
         },
+    )
+
+
+def _tokenized(params: Params, context: Context, prompt: str) -> list[int]:
+    return context.model.tokenize(
+        prompt,
+        chat=params.chat,
+        system=params.system,
+        prefill=params.prefill,
+        special_start=needs_special_start(params.dictionary, params.special_start),
     )
 
 
@@ -123,7 +135,7 @@ def _resolved(
     edits = _edits(params)
     other = {}
     if params.from_ is not None:
-        other_tokens = context.model.tokenize(params.from_, chat=params.chat, special_start=params.special_start)
+        other_tokens = _tokenized(params, context, params.from_)
         refuse_unequal(tokens, other_tokens)
         other = activations(dictionaries, freeze(context.model, other_tokens))
     return resolve(

@@ -30,3 +30,8 @@ def option(
     """
     extra: JsonDict = {"unit": unit, "argument": argument}
     return Field(default, description=help, ge=ge, le=le, gt=gt, json_schema_extra=extra)
+
+
+def needs_special_start(dictionary: str, asked: bool) -> bool:
+    """Whether position 0 must be a special token: where asked for, and always before transcoders, trained that way."""
+    return asked or dictionary.startswith("transcoder:")

@@ -77,6 +77,8 @@ TASKS: dict[str, Task] = {
         Task(
             "import", "A graph JSON of circuit-tracer, Neuronpedia or another project.", "tasks.import_graph", "graph"
         ),
+        Task("heads", "The attention heads that carry an edge of a graph.", "tasks.heads", "graph"),
+        Task("qk", "The pairs of sources that make a head attend from here to there.", "tasks.qk", "graph"),
         Task("pack", "Everything another machine needs to check the numbers, in one file.", "tasks.pack"),
     )
 }

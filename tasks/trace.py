@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from store.errors import BadInput
 from tasks.params import Params as _Params
-from tasks.params import option
+from tasks.params import needs_special_start, option
 
 if TYPE_CHECKING:
     from store.files import StoredFile
@@ -38,7 +38,9 @@ class Params(_Params):
     prompt: str = option("", "The prompt.", argument=True)
     behaviour: str = option("", "Trace every prompt of this behaviour, for its decisive token against the rival.")
     directory: str = option("", "A directory of your own behaviours (*.toml) in place of the workbench's.")
-    dictionary: str = option("neurons", "neurons, the name of a dictionary set, or transcoder:DIRECTORY-or-hub-id.")
+    dictionary: str = option(
+        "neurons", "neurons, a set by name, or transcoder:DIRECTORY | CONFIG.yaml | org/repo[@revision]."
+    )
     layers: str | None = option(None, "Only the dictionaries of these layers, as 4-12,20; the others pass through.")
     target: str | None = option(
         None, "Explain this token's logit, or this feature (L12/345@7); default: the most probable next tokens."
@@ -71,6 +73,8 @@ class Result:
     """A graph on its way into the store."""
 
     params: Params
+    dictionary: str
+    """The set's name, such that it is found again from anywhere."""
     tokens: tuple[int, ...]
     targets: list[dict[str, object]]
     arrays: StoredFile
@@ -85,7 +89,7 @@ class Result:
             "INSERT INTO graph (job_id, prompt, tokens, dictionary, targets, rule, file_id, closing_error,"
             " replacement_score, completeness_score, summary) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [
-                job_id, params.prompt, json.dumps(self.tokens), params.dictionary, json.dumps(self.targets),
+                job_id, params.prompt, json.dumps(self.tokens), self.dictionary, json.dumps(self.targets),
                 params.rule, project.record_file(self.arrays), summary["closing_error"],
                 summary["replacement_score"], summary["completeness_score"], json.dumps(summary),
             ],
@@ -125,6 +129,7 @@ def _traced(params: Params, context: Context) -> Result:
     active = sweep.sources.features
     return Result(
         params=params,
+        dictionary=sweep.dictionaries.name,
         tokens=sweep.run.tokens,
         targets=graph_file.target_documents(context.model, graph),
         arrays=context.project.files.write(
@@ -148,7 +153,7 @@ def _prepared(params: Params, context: Context) -> tuple[Sweep, list[Target]]:
     model = context.model
     tokens = model.tokenize(
         params.prompt, chat=params.chat, system=params.system, prefill=params.prefill,
-        special_start=_special_start(params),
+        special_start=needs_special_start(params.dictionary, params.special_start),
     )  # fmt: skip
     if len(tokens) < 2 and not params.first_position:
         raise BadInput("the prompt is one token, and position 0 is no source", "write more, or add --first-position")
@@ -178,23 +183,20 @@ def _position(params: Params, n_positions: int) -> int:
     return position
 
 
-def _special_start(params: Params) -> bool:
-    """Whether position 0 must be a special token: published transcoders were trained that way."""
-    return params.special_start or params.dictionary.startswith("transcoder:")
-
-
 def _dictionaries(params: Params, context: Context) -> DictionarySet:
     from tasks.dictionaries.loading import load_dictionary_set
 
     dictionaries = load_dictionary_set(context.project, params.dictionary, context.model)
+    for note in dictionaries.notes:
+        context.progress.note(note)
     return dictionaries if params.layers is None else dictionaries.only(context.model.parse_layers(params.layers))
 
 
 def _targets(
     params: Params, context: Context, frozen: FrozenRun, active: ActiveFeatures, position: int
 ) -> list[Target]:
-    from tasks.graphs.feature_name import parse_feature
     from tasks.circuits.targets import feature_target, named_logit, salient_logits
+    from tasks.graphs.feature_name import parse_feature
 
     probabilities = context.model.capped(frozen.logits).softmax(-1)
     if params.target is None:
@@ -271,8 +273,9 @@ def _summary(params: Params, context: Context, sweep: Sweep, graph: Attribution,
         "chat": params.chat,
         "system": params.system,
         "prefill": params.prefill,
-        "special_start": _special_start(params),
+        "special_start": needs_special_start(params.dictionary, params.special_start),
         "first_position": params.first_position,
+        "unreplaced": params.unreplaced,
         "dictionary_layers": sorted(sweep.dictionaries.layers),
         "nodes": graph.n_nodes,
         "edges": len(graph.source),

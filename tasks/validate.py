@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from store.errors import BadInput
 from tasks.params import Params as _Params
 from tasks.params import option
 
@@ -179,14 +178,11 @@ def _measured(
 
 def _bench(params: Params, context: Context, record: GraphRecord) -> Bench:
     from tasks.circuits.graph_file import stored_target
+    from tasks.circuits.retrace import refuse_imported
     from tasks.circuits.validation import Bench
     from tasks.dictionaries.loading import load_dictionary_set
 
-    if "model" in record.summary:
-        raise BadInput(
-            f"graph {record.id} was imported and is of another model than {context.model.spec}",
-            "validate it in a project of its own model",
-        )
+    refuse_imported(record, context.model)
     dictionaries = load_dictionary_set(context.project, record.dictionary, context.model)
     return Bench(
         context.model,

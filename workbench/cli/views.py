@@ -15,6 +15,7 @@ def task_view(kind: str, document: dict[str, Any], project: Project, width: int)
     from workbench.tui.render.baseline import baseline_view
     from workbench.tui.render.document import document_view
     from workbench.tui.render.evaluation import evaluation_view
+    from workbench.tui.render.heads import heads_view, query_key_view
     from workbench.tui.render.training import training_view
     from workbench.tui.render.validation import validation_view
 
@@ -28,6 +29,10 @@ def task_view(kind: str, document: dict[str, Any], project: Project, width: int)
         return evaluation_view(document)
     if kind == "validate":
         return validation_view(document)
+    if kind == "heads":
+        return heads_view(document)
+    if kind == "qk":
+        return query_key_view(document)
     return document_view(document)
 
 
