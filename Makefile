@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.workbench-installed
 WORKERS ?= 2
 
-.PHONY: demo test check bench lint format types imports install
+.PHONY: bench-attribution bench-growth bench-qwen3-shape demo test check bench lint format types imports install
 
 # The whole path on the embedded model: prompt to validated circuit, with a closing report.
 demo: install
@@ -23,6 +23,15 @@ test: install
 
 bench: install
 	$(BIN)/python -m benchmarks
+
+bench-attribution: install
+	$(BIN)/python -m benchmarks.attribution
+
+bench-growth: install
+	$(BIN)/python -m benchmarks.attribution_growth
+
+bench-qwen3-shape: install
+	$(BIN)/python -m benchmarks.qwen3_shape
 
 lint: install
 	$(BIN)/ruff check .
