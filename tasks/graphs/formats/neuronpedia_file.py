@@ -51,7 +51,10 @@ class FileModel(_Part):
 
 
 class FileTarget(_Part):
-    """Ours: what the graph explains; keys as in the targets of a trace."""
+    """Ours: what the graph explains; keys as in the targets of a trace, of which some more may come."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    __pydantic_extra__: dict[str, bool | int | FiniteFloat | str | None] = Field(init=False)
 
     kind: Literal["logit", "feature"] = "logit"
     token: str

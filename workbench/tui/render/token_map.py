@@ -1,7 +1,7 @@
 """The layer × token map of a graph in a terminal: where on the way from tokens to logits its features lie.
 
 Columns are tokens, rows are layers with the highest on top. A cell shows how much of the logit comes through its
-features (`·` little, `•` some, `●` most; hollow where it lowers the logit) and how many they are; `◇` has only an error.
+features (`·` little, `•` some, `●` most; `°`, `◦`, `○` where they lower it) and how many they are; `◇`: an error alone.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tasks.graphs.view import GraphView, NodeView
 from workbench.tui.render.tokens import fit, show_token
 
 _AXIS, _NARROWEST, _BROADEST = 5, 4, 12
-_RAISING, _LOWERING, _ERROR = "·•●", "·◦○", "◇"
+_RAISING, _LOWERING, _ERROR = "·•●", "°◦○", "◇"
 _SOME, _MOST = 0.1, 0.4
 """Parts of the strongest cell's size from which a mark is `•` and `●`."""
 
