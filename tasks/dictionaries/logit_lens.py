@@ -38,6 +38,11 @@ def token_weights(model: LanguageModel, dictionary: Dictionary, top: int = 10) -
 
 def _folded(model: LanguageModel, dictionary: Dictionary, features: Int[Tensor, " n"]) -> Float[Tensor, "n d"]:
     """What each feature adds to the residual stream, times the final norm's weight."""
+    return stream_writes(model, dictionary, features) * model.norm_weight(model.final_norm).float()
+
+
+def stream_writes(model: LanguageModel, dictionary: Dictionary, features: Int[Tensor, " n"]) -> Float[Tensor, "n d"]:
+    """What each feature adds to the residual stream for z = 1, but for the denominator of a sandwich norm."""
     parts = model.layers[dictionary.layer]
     if dictionary.writes is Site.MLP_HIDDEN:
         vectors = dictionary.writes_through(features, parts.down.weight.detach()).float()
@@ -45,4 +50,4 @@ def _folded(model: LanguageModel, dictionary: Dictionary, features: Int[Tensor, 
         vectors = dictionary.write_vectors(features).float()
     if parts.mlp_output_norm is not None:
         vectors = vectors * model.norm_weight(parts.mlp_output_norm).float()
-    return vectors * model.norm_weight(model.final_norm).float()
+    return vectors

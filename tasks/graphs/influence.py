@@ -65,13 +65,15 @@ class Scores:
     """The influence-weighted share of each node's input that is not error."""
 
 
-def scores(graph: RawGraph) -> Scores:
-    """Replacement and completeness score of the unpruned graph."""
+def scores(graph: RawGraph, extra_errors: NDArray[np.bool_] | None = None) -> Scores:
+    """Replacement and completeness score of a graph; the nodes in `extra_errors` [node] count as errors too."""
     edges = layered_edges(graph)
     fraction = edges.fractions()
     influence = edges.influence(fraction, graph.weight)
     is_error = np.zeros(graph.n_nodes)
     is_error[graph.first_error : graph.first_token] = 1.0
+    if extra_errors is not None:
+        is_error[extra_errors] = 1.0
     tokens = influence[graph.first_token : graph.first_target].sum()
     errors = (influence * is_error).sum()
     error_share = np.bincount(edges.target, fraction * is_error[edges.source], graph.n_nodes)

@@ -29,7 +29,7 @@ class NodeView:
 
     node: int
     kind: str
-    """token, feature, error or logit."""
+    """token, feature, error or logit; supernode of a group of them."""
     layer: int
     position: int
     feature: int
@@ -49,10 +49,16 @@ class NodeView:
     label: str = ""
     promoted: tuple[str, ...] = ()
     fires_on: tuple[str, ...] = ()
+    members: tuple[str, ...] = ()
+    """The names of the nodes that a supernode is made of."""
+    input_size: float = 1.0
+    """Σ|share| over everything that its value is made of, in units of the value."""
 
     @property
     def name(self) -> str:
-        """`L12/345@7` for a feature, `L12@7` for an error, `@7` for a token, nothing for a logit."""
+        """`L12/345@7` for a feature, `L12@7` for an error, `@7` for a token, a supernode's own, nothing for a logit."""
+        if self.members:
+            return self.label
         if self.kind == "feature":
             return f"L{self.layer}/{self.feature}@{self.position}"
         if self.kind == "error":
@@ -192,4 +198,5 @@ def _node_view(
         label=known.label if known else "",
         promoted=tuple(token for token, _ in known.promoted) if known else (),
         fires_on=tuple(known.fires_on) if known else (),
+        input_size=node.input_size or 1.0,
     )

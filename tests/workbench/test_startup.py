@@ -39,6 +39,8 @@ def test_given_every_tasks_params_when_read_then_no_heavy_library_is_loaded() ->
     assert not set(done.stdout.splitlines()[-1].split()) & set(HEAVY)
 
 
-@pytest.mark.parametrize("arguments", [("init", "--help"), ("features", "search", "--help"), ("trace", "--help")])
+@pytest.mark.parametrize(
+    "arguments", [("init", "--help"), ("features", "search", "--help"), ("trace", "--help"), ("graph", "--help")]
+)
 def test_given_a_commands_help_when_run_then_no_heavy_library_is_loaded(arguments: tuple[str, ...]) -> None:
     assert not modules_after(*arguments) & set(HEAVY)

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from store.errors import BadInput
-from tasks.graphs.view import load_graph_view
 from workbench.cli.command_list import GraphCommands
 from workbench.cli.graph_export import export
+from workbench.cli.graph_group import group
+from workbench.cli.graph_score import score
 from workbench.cli.invocation import open_project
 from workbench.cli.output import emit_json, emit_view, stdout_console
 
@@ -51,13 +52,19 @@ def show(
     by: Annotated[Literal["effect", "share"], typer.Option(help="What ranks the children.")] = "effect",
     direction: Annotated[Literal["in", "out"], typer.Option(help="in: causes. out: consequences.")] = "in",
     root: Annotated[str | None, typer.Option(help="Start from this feature, as L12/345@7.", metavar="FEATURE")] = None,
+    grouped: Annotated[bool, typer.Option("--grouped", help="Draw the members of each supernode together.")] = False,
     json: JsonOption = False,
 ) -> None:
     """The graph as a tree from its decisive logit: shares, effects, and what was measured."""
+    from store import graphs
+    from tasks.graphs.supernodes import grouped as draw_together
+    from tasks.graphs.view import load_graph_view
     from workbench.tui.render.graph_tree import TreeLimits, graph_tree
 
     with open_project(ctx) as project:
         view = load_graph_view(project, graph)
+        if grouped:
+            view = draw_together(view, graphs.supernodes(project.db, graph))
     if json:
         nodes = [asdict(node) | {"name": node.name} for node in view.nodes.values()]
         emit_json({"graph": graph, "prompt": view.prompt, "tokens": view.tokens, "nodes": nodes,
@@ -76,4 +83,6 @@ def named_node(view: GraphView, name: str) -> int:
     return found[0]
 
 
+app.command()(group)
+app.command()(score)
 app.command()(export)

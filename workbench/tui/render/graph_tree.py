@@ -157,7 +157,7 @@ def _numbers(line: TreeLine, measured: bool) -> Text:
         numbers = Text(" " * (_BAR_CELLS + 9))
     else:
         numbers = signed_bar(line.share, _BAR_CELLS).append(f" {percent(abs(line.share)):>7}")
-    feature = line.node if line.node is not None and line.node.kind == "feature" else None
+    feature = line.node if line.node is not None and line.node.kind in ("feature", "supernode") else None
     numbers.append(f" {signed(feature.predicted_effect) if feature else '':>7}")
     if measured:
         effect = signed(feature.measured_effect) if feature else ""
@@ -170,6 +170,8 @@ def describe(node: NodeView, view: GraphView) -> tuple[str, str]:
     if node.kind == "logit":
         rival = f" − {show_token(node.rival)}" if node.rival else ""
         return f"logit {show_token(node.text)}{rival}", f"p {node.activation:.3f}"
+    if node.members:
+        return f"[{show_text(node.name)}]", f"{len(node.members)}: {show_text(' '.join(node.members))}"
     here = show_token(view.tokens[node.position]) if 0 <= node.position < len(view.tokens) else ""
     if node.kind == "token":
         return f"token {here} {node.name}", ""
