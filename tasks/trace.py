@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -216,7 +217,7 @@ def _targets(
 
 def _names_feature(target: str) -> bool:
     """Whether a target is written as a feature: L, a number, a stroke."""
-    return target.startswith("L") and target[1:].partition("/")[0].isdecimal() and "/" in target
+    return re.match(r"L[0-9,-]+/", target) is not None
 
 
 def _attributed(params: Params, context: Context, sweep: Sweep, targets: list[Target]) -> Attribution:

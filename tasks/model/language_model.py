@@ -164,6 +164,8 @@ class LanguageModel:
         if len(ids) != 1:
             pieces = " ".join(repr(self.token_text(i)) for i in ids) or "nothing"
             raise BadInput(f"{text!r} is {len(ids)} tokens ({pieces})", "name a text that is one token")
+        if ids[0] == self.tokenizer.unk_token_id and text != self.tokenizer.unk_token:
+            raise BadInput(f"{text!r} is not in the vocabulary of {self.spec}", "name a text that is one token")
         return ids[0]
 
     def parse_layers(self, text: str) -> list[int]:
