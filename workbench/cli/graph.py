@@ -10,6 +10,7 @@ import typer
 
 from store.errors import BadInput
 from workbench.cli.command_list import GraphCommands
+from workbench.cli.graph_diff import diff
 from workbench.cli.graph_export import export
 from workbench.cli.graph_group import group
 from workbench.cli.graph_score import score
@@ -84,5 +85,6 @@ def named_node(view: GraphView, name: str) -> int:
 
 
 app.command()(group)
+app.command()(diff)
 app.command()(score)
 app.command()(export)
