@@ -14,6 +14,7 @@ from typing import Any
 from store import jobs
 from store.errors import BadInput, Cancelled, Damaged, Missing, WorkbenchError
 from store.files import is_disk_full, release_ballast
+from store.json_numbers import finite
 from store.project import Project
 from tasks.context import Context, ProgressSink
 from tasks.params import Params
@@ -40,7 +41,7 @@ def execute(kind: str, params: Params, context: Context, reuse: bool = False) ->
         result = work.run(params, context)
         with project.transaction():
             saved = result.save(project, job_id)
-            document: dict[str, Any] = _finite({"seconds": run.elapsed_s} | saved | {"job": job_id})
+            document: dict[str, Any] = finite({"seconds": run.elapsed_s} | saved | {"job": job_id})
             jobs.succeed(project.db, job_id, document, run.elapsed_s, run.cpu_s)
     return document
 
@@ -158,14 +159,3 @@ def _sound_document(project: Project, key: str) -> dict[str, Any] | None:
     except Damaged:
         return None
     return job.result
-
-
-def _finite(value: Any) -> Any:
-    """The document with numbers that are not finite replaced by None, because JSON has no word for them."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return value

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 UNKNOWN_RULE = "unknown"
 """Of a graph whose file does not say how gated neurons were shared."""
 
+_KEPT_UNSAID = ("words", "generation_settings", "pinned")
+"""Parts of the summary that exports need and that no person asked for."""
+
 
 class Params(_Params):
     """The options of `workbench graph import`."""
@@ -74,7 +77,8 @@ class Result:
         for name, members in self.supernodes.items():
             graphs.set_supernode(project.db, graph, name, members)
         graphs.insert_effects(project.db, graph, job_id, self.effects)
-        return {"graph": graph, **summary, "targets": self.targets}
+        said = {key: value for key, value in summary.items() if key not in _KEPT_UNSAID}
+        return {"graph": graph, **said, "targets": self.targets}
 
 
 def run(params: Params, context: Context) -> Result:

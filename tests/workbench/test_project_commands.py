@@ -136,7 +136,8 @@ def test_given_a_graph_when_exported_then_another_library_reads_its_nodes_and_ed
 
     file = tmp_path / "g.graphml"
     ran = workbench(capsys, "--project", str(project), "graph", "export", "1", str(file), "--json")
-    assert document(ran) == {"graph": 1, "file": str(file), "nodes": 3, "edges": 2}
+    size = file.stat().st_size
+    assert document(ran) == {"graph": 1, "file": str(file), "format": "graphml", "bytes": size, "nodes": 3, "edges": 2}
     read = networkx.read_graphml(file)
     assert (read.number_of_nodes(), read.number_of_edges()) == (3, 2)
     again = workbench(capsys, "--project", str(project), "graph", "export", "1", str(file))

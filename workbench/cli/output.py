@@ -6,6 +6,7 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
+from store.json_numbers import finite
 from workbench.tui.render.tokens import show_text
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def emit(kind: str, document: dict[str, Any], project: Project, as_json: bool) -
 
 def emit_json(document: dict[str, Any]) -> None:
     """Print one JSON document; anything beyond ASCII is escaped, so that it is as inert as any other view."""
-    print(json.dumps(document, indent=2))
+    print(json.dumps(finite(document), indent=2))
 
 
 def emit_view(view: RenderableType) -> None:

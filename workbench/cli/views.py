@@ -21,7 +21,7 @@ def task_view(kind: str, document: dict[str, Any], project: Project, width: int)
 
     if kind == "baseline":
         return baseline_view(document)
-    if kind in ("trace", "prune"):
+    if kind in ("trace", "prune", "import"):
         return _trace_view(document, project, width)
     if kind == "train":
         return training_view(document)

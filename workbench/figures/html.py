@@ -23,6 +23,8 @@ from workbench.tui.render.graph_tree import TreeLimits, describe
 from workbench.tui.render.tokens import show_text, show_token
 
 _MARGIN = 14.0
+_WIDEST_SCALED = 1500.0
+"""Pixels up to which a map is scaled to the window; a wider one is scrolled, so that it stays readable."""
 _MEANS = (
     ("share", "what a value is made of, with attention, norms and the active set frozen; the shares of a node and its "
               "constants add up to it. Per cent of everything that the node above is made of."),
@@ -61,7 +63,7 @@ def graph_page(view: GraphView, supernodes: Mapping[str, Sequence[int]]) -> str:
 <div id="tree" role="tree" aria-label="The graph as a tree"></div>
 </section>
 <section id="right" aria-label="Map">
-<div id="map">{_map(view, layout)}</div>
+<div id="map"{' class="long"' if layout.width > _WIDEST_SCALED else ""}>{_map(view, layout)}</div>
 <div class="lower">
 <div class="card" id="card" aria-live="polite"></div>
 <div class="groups" id="groups" hidden><h2>Supernodes</h2><div id="group-list"></div></div>

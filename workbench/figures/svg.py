@@ -132,7 +132,7 @@ def _key(view: GraphView, key: list[NodeView], top: float, width: float) -> Iter
     """The strongest features with their numbers and words."""
     if not key:
         return
-    columns = (LEFT - 26, LEFT + 4, LEFT + 180, LEFT + 250, LEFT + 320, LEFT + 350)
+    columns = (LEFT - 26, LEFT + 4, LEFT + 235, LEFT + 305, LEFT + 385, LEFT + 410)
     names = ("", "strongest features", "share", "effect", "measured", "")
     anchors = ("start", "start", "end", "end", "end", "start")
     for x, name, anchor in zip(columns, names, anchors, strict=True):

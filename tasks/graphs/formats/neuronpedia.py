@@ -16,6 +16,7 @@ from pathlib import PurePath
 from typing import Any
 
 from store.graphs import EdgeRecord, NodeRecord
+from store.json_numbers import finite
 from store.project import ModelRecord
 from tasks.graphs.formats.stored import StoredGraph
 from tasks.graphs.view import NodeView, Verdict
@@ -40,7 +41,7 @@ def graph_json(graph: StoredGraph) -> bytes:
         "nodes": [_node(graph, node, ids[node.node]) for node in graph.nodes],
         "links": [_link(edge, ids) for edge in graph.edges],
     }
-    return json.dumps(_without_nan(document), allow_nan=False, separators=(",", ":")).encode()
+    return json.dumps(finite(document), allow_nan=False, separators=(",", ":")).encode()
 
 
 def cantor(layer: int, index: int) -> int:
@@ -191,14 +192,3 @@ def _words(shown: NodeView) -> str:
 
 def _link(edge: EdgeRecord, ids: Mapping[int, str]) -> dict[str, Any]:
     return {"source": ids[edge.source], "target": ids[edge.target], "weight": edge.share, "effect": edge.effect}
-
-
-def _without_nan(value: Any) -> Any:
-    """The document with numbers that are not finite replaced by null: JSON has no word for them."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(item) for item in value]
-    return value

@@ -138,7 +138,7 @@ def test_given_the_peer_when_it_reads_our_file_then_it_has_all_nodes_and_links(
         "graph = Model.model_validate_json(open(sys.argv[1]).read())\n"
         "print(json.dumps([len(graph.nodes), len(graph.links), graph.qParams.supernodes]))"
     )
-    command = [ENVIRONMENT / "bin/python", "-c", script, written(tmp_path, document)]
+    command = [str(ENVIRONMENT / "bin/python"), "-c", script, str(written(tmp_path, document))]
     answer = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     assert answer == [len(document["nodes"]), len(document["links"]), document["qParams"]["supernodes"]]
 
