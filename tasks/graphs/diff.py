@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
@@ -12,6 +12,7 @@ from tasks.graphs.view import EdgeView, GraphView, NodeView
 
 Key = tuple[str, int, int | str, int]
 """(kind, layer, feature index or token id, offset from the end); of a supernode its name, wherever it is."""
+Pair = tuple[NodeView | EdgeView | None, NodeView | EdgeView | None]
 FEATURE_KINDS = ("feature", "supernode")
 
 
@@ -114,7 +115,7 @@ class Overlap:
     weighted_by_share: float
     """Σ min(|a|, |b|) / Σ max(|a|, |b|) over all shares; the smaller is 0 where the signs differ."""
     weighted_by_effect: float | None
-    """The same of (predicted) effects; None where no effect is known."""
+    """The same of (predicted) effects; None where some are not known. Errors have none."""
 
 
 @dataclass(frozen=True)
@@ -165,7 +166,7 @@ def diff(a: Side, b: Side, max_edges: int = 100) -> Diff:
         tokens=tuple(_differing_tokens(a.view.tokens, b.view.tokens)),
         nodes=tuple(pairs),
         features=_overlap([(pair.a, pair.b) for pair in features], "predicted_effect"),
-        edges=_overlap([(first, second) for _, first, second in edges], "effect"),
+        edges=_overlap([(first, second) for _, first, second in edges], "effect", has_effect=_has_effect(edges)),
         edge_changes=tuple(
             {"source": names[key[0]], "target": names[key[1]], **_all_numbers(first, second, ("share", "effect"))}
             for key, first, second in edges[:max_edges]
@@ -197,27 +198,30 @@ def _all_numbers(
     return {f"{name}_{part}": x for name in names for part, x in zip(parts, _numbers(a, b, name), strict=True)}
 
 
-def _overlap(pairs: Sequence[tuple[NodeView | EdgeView | None, NodeView | EdgeView | None]], effect: str) -> Overlap:
+def _has_effect(edges: Sequence[tuple[tuple[Key, Key], EdgeView | None, EdgeView | None]]) -> list[bool]:
+    """[edge]: whether its source is something whose effect can be known: not an error."""
+    return [key[0][0] != "error" for key, _, _ in edges]
+
+
+def _overlap(pairs: Sequence[Pair], effect: str, has_effect: Sequence[bool] | None = None) -> Overlap:
     both = sum(a is not None and b is not None for a, b in pairs)
     only_a, only_b = sum(b is None for _, b in pairs), sum(a is None for a, _ in pairs)
-    known = [pair for pair in pairs if _numbers(*pair, effect)[2] is not None]
+    with_effect = [pair for pair, has in zip(pairs, has_effect or [True] * len(pairs), strict=True) if has]
+    known = bool(with_effect) and all(_numbers(*pair, effect)[2] is not None for pair in with_effect)
     return Overlap(
         both=both,
         only_a=only_a,
         only_b=only_b,
         jaccard=both / len(pairs) if pairs else 1.0,
-        weighted_by_share=_weighted(pairs, lambda side: float(side.share)),
-        weighted_by_effect=_weighted(known, lambda side: float(getattr(side, effect))) if known else None,
+        weighted_by_share=_weighted(pairs, "share"),
+        weighted_by_effect=_weighted(with_effect, effect) if known else None,
     )
 
 
-def _weighted(
-    pairs: Sequence[tuple[NodeView | EdgeView | None, NodeView | EdgeView | None]],
-    weight: Callable[[NodeView | EdgeView], float],
-) -> float:
+def _weighted(pairs: Sequence[Pair], name: str) -> float:
     smaller = larger = 0.0
     for a, b in pairs:
-        first, second = (0.0 if side is None else weight(side) for side in (a, b))
+        first, second = (0.0 if side is None else float(getattr(side, name)) for side in (a, b))
         larger += max(abs(first), abs(second))
         smaller += min(abs(first), abs(second)) if first * second > 0 else 0.0
     return smaller / larger if larger else 1.0

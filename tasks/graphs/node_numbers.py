@@ -9,7 +9,6 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from store.graphs import NodeRecord
-from tasks.graphs.influence import layered_edges
 from tasks.graphs.raw import Floats, Ints, RawGraph
 
 
@@ -27,7 +26,7 @@ class NodeNumbers:
     input_size: Floats
     """[feature]."""
     share: Floats
-    """[feature or error]: nats of the decisive target that come through it, along all paths."""
+    """[feature or error]: nats of the decisive target that come through it, along all paths; NaN where unknown."""
 
     def record(self, node: int, influence: float) -> NodeRecord:
         """The row of a feature or an error."""
@@ -43,10 +42,7 @@ class NodeNumbers:
 
 
 def read_node_numbers(path: Path, raw: RawGraph) -> NodeNumbers:
-    """The numbers in a graph's file.
-
-    A share that the file does not hold is the sum over the paths through attributed features.
-    """
+    """The numbers in a graph's file; a share that the file does not hold is NaN."""
     arrays = load_file(path)
     attributed = arrays["attributed"]
     activation = arrays["active_activation"][attributed]
@@ -54,9 +50,6 @@ def read_node_numbers(path: Path, raw: RawGraph) -> NodeNumbers:
     share[: raw.n_features] = arrays["active_share"][attributed]
     if "leaf_share" in arrays:
         share[raw.first_error :] = arrays["leaf_share"][: raw.first_token - raw.first_error]
-    unknown = np.isnan(share)
-    if unknown.any():
-        share[unknown] = path_shares(raw, activation)[: raw.first_token][unknown]
     return NodeNumbers(
         raw=raw,
         index=arrays["active_index"][attributed],
@@ -65,19 +58,3 @@ def read_node_numbers(path: Path, raw: RawGraph) -> NodeNumbers:
         input_size=arrays["row_size"][: raw.n_features],
         share=share,
     )
-
-
-def path_shares(raw: RawGraph, activation: Floats) -> Floats:
-    """[node]: the share of the first target that comes through each node, summed over paths of SHARE edges.
-
-    Equal to the frozen model's share where every active feature was attributed: a feature hands on of its input what
-    its activation (`activation` [feature]) is of its pre-activation, which for an active one is all of it.
-    """
-    edges = layered_edges(raw)
-    order = (raw.n_layers - raw.layer).astype(np.uint16)[raw.target].argsort(kind="stable")
-    value = np.ones(raw.n_nodes)
-    value[: raw.n_features] = np.where(activation == 0, np.inf, activation)
-    signed = raw.share[order] / value[edges.target]
-    start = np.zeros(raw.n_nodes)
-    start[raw.first_target] = 1.0
-    return edges.influence(signed, start)
