@@ -17,6 +17,8 @@ MOST_EDGES = 420
 """Edges drawn at once: the strongest. More would hide each other."""
 _THICKEST, _THINNEST = 5.0, 0.35
 _SMALLEST_MARK, _LARGEST_MARK = 2.4, 6.2
+_SIZE_OF_UNKNOWN = 0.15
+"""The part of the largest mark's area that a node of unknown share has."""
 
 
 def number(value: float) -> str:
@@ -123,14 +125,19 @@ def _box(node: NodeView, layout: MapLayout) -> str:
 
 def _shape(node: NodeView, layout: MapLayout, largest: float) -> str:
     x, y = layout.points[node.node]
-    radius = _SMALLEST_MARK + (_LARGEST_MARK - _SMALLEST_MARK) * math.sqrt(_size(node.share) / largest)
+    part = _SIZE_OF_UNKNOWN if math.isnan(node.share) else abs(node.share) / largest
+    radius = _SMALLEST_MARK + (_LARGEST_MARK - _SMALLEST_MARK) * math.sqrt(part)
     if node.kind == "error":
         r = min(radius, 4.5)
         return f'<path d="M{number(x)} {number(y - r)}l{r:.1f} {r:.1f}l{-r:.1f} {r:.1f}l{-r:.1f} {-r:.1f}z" class="m"/>'
-    value = node.share if node.predicted_effect is None else node.predicted_effect
-    css = "m neg" if value < 0 else "m pos"
-    disc = f'<circle cx="{number(x)}" cy="{number(y)}" r="{radius:.1f}" class="{css}"/>'
+    disc = f'<circle cx="{number(x)}" cy="{number(y)}" r="{radius:.1f}" class="m {direction(node)}"/>'
     return disc + _verdict(node, x, y, radius)
+
+
+def direction(node: NodeView) -> str:
+    """`pos` or `neg` as the feature's effect on the first logit (or its share), `unk` where neither is known."""
+    value = node.share if node.predicted_effect is None else node.predicted_effect
+    return "unk" if math.isnan(value) else "neg" if value < 0 else "pos"
 
 
 def _verdict(node: NodeView, x: float, y: float, radius: float) -> str:

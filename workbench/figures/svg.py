@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from xml.sax.saxutils import escape
 
 from rich.cells import cell_len
 
 from tasks.graphs.view import GraphView, NodeView, Verdict
 from workbench.figures.layout import CHARACTER, LEFT, RIGHT, MapLayout, map_layout
-from workbench.figures.map import MOST_EDGES, map_elements, number, strongest_edges, text
+from workbench.figures.map import MOST_EDGES, direction, map_elements, number, strongest_edges, text
 from workbench.tui.render.bars import number as shown_number
 from workbench.tui.render.bars import percent, sign, signed
 from workbench.tui.render.graph_tree import VERDICT_GLYPH, describe
@@ -32,6 +33,7 @@ text{font-family:system-ui,'Segoe UI','DejaVu Sans',sans-serif;font-size:11px;fi
 .e{fill:none;stroke-linecap:round;opacity:.42}.e.pos{stroke:#1b6b8f}.e.neg{stroke:#c2491d;stroke-dasharray:5 3}
 .e.err{opacity:.16}
 .m{stroke-width:1.3}.m.pos{fill:#1b6b8f;stroke:#fff}.m.neg{fill:#fff;stroke:#c2491d}
+.m.unk{fill:#8592a0;stroke:#fff}
 .error .m{fill:#c7ced6;stroke:#fff;stroke-width:.6}
 .ring{fill:none;stroke:#1c2430;stroke-width:.9}.cross{fill:none;stroke:#1c2430;stroke-width:1.1}
 .box{fill:#fff;stroke:#9aa7b4;stroke-width:.8}.logit .box{fill:#fdf6e3;stroke:#b58900}.token .box{fill:#eef2f6}
@@ -71,12 +73,6 @@ def score_line(view: GraphView) -> str:
     )
 
 
-def escape(content: str) -> str:
-    from xml.sax.saxutils import escape
-
-    return escape(content)
-
-
 def _heading(view: GraphView, width: float) -> Iterator[str]:
     room = int((width - 40) / (CHARACTER * 1.45))
     yield text(LEFT - 26, 26, fit(show_text(view.prompt), room), "title")
@@ -109,6 +105,7 @@ def _legend(view: GraphView, top: float, by: str) -> Iterator[str]:
     items = (
         (f'<circle cx="{x + 5}" cy="{y - 4}" r="5" class="m pos"/>', "feature, raises the logit"),
         ('<circle cx="{x}" cy="{y}" r="5" class="m neg"/>', "feature, lowers it"),
+        ('<circle cx="{x}" cy="{y}" r="5" class="m unk"/>', "feature, direction unknown"),
         ('<g class="error"><path d="M{x} {y0}l4.5 4.5l-4.5 4.5l-4.5 -4.5z" class="m"/></g>', "error"),
         ('<circle cx="{x}" cy="{y}" r="3.5" class="m pos"/><circle cx="{x}" cy="{y}" r="6" class="ring"/>',
          "confirmed by ablation"),
@@ -117,7 +114,10 @@ def _legend(view: GraphView, top: float, by: str) -> Iterator[str]:
         ('<line x1="{xw}" y1="{y}" x2="{x}" y2="{y}" class="e pos" stroke-width="3"/>', "positive"),
         ('<line x1="{xw}" y1="{y}" x2="{x}" y2="{y}" class="e neg" stroke-width="3"/>', "negative"),
     )  # fmt: skip
+    unknown = any(direction(node) == "unk" for node in view.nodes.values() if node.kind == "feature")
     for shape, words in items:
+        if "unk" in shape and not unknown:
+            continue
         wide = "<line" in shape
         at = x + (24 if wide else 5)
         yield shape.format(x=at, y=y - 4, y0=y - 8.5, xl=at - 5, yl=y - 9, xw=at - 22)

@@ -16,7 +16,6 @@ from store.graphs import EdgeRecord, EffectRecord, NodeRecord
 from tasks.graphs.formats.neuronpedia import cantor_pair
 from tasks.graphs.formats.neuronpedia_file import LARGEST_INDEX, LARGEST_LAYER, FileNode, FileTarget, GraphFile
 from tasks.graphs.influence import Scores, layered_edges, scores
-from tasks.graphs.node_numbers import path_shares
 from tasks.graphs.raw import RawGraph, raw_graph
 from tasks.graphs.view import Verdict
 
@@ -113,7 +112,7 @@ def _edges(graph: FileGraph) -> tuple[NDArray[np.int32], NDArray[np.int32], NDAr
 
 @dataclass(frozen=True)
 class Numbers:
-    """What the file says of its nodes, and what follows from its links where it says nothing."""
+    """What the file says of its nodes, and what follows from its links where it says nothing: influence, input size."""
 
     raw: RawGraph
     activation: NDArray[np.float64]
@@ -125,14 +124,13 @@ class Numbers:
 
 
 def numbers_of(graph: FileGraph) -> Numbers:
-    """[node] each: our own numbers from our files; else influence, share and input size from the links alone."""
+    """[node] each: our own numbers from our files; else influence and input size from the links, and no share."""
     raw = raw_of(graph)
     activation = _column(graph.features, "activation")
     edges = layered_edges(raw)
     size = np.bincount(raw.target, np.abs(raw.share), raw.n_nodes).astype(np.float64)
     influence = edges.influence(edges.fractions(), raw.weight).astype(np.float64)
-    share = path_shares(raw, activation).astype(np.float64)
-    share[raw.first_target :] = np.nan  # a target's own value is not in the links
+    share = np.full(raw.n_nodes, np.nan)
     for node in graph.file.nodes:
         place = graph.number[node.node_id]
         for column, known in ((influence, node.node_influence), (share, node.share), (size, node.input_size)):

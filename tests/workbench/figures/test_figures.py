@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from html import unescape
 from html.parser import HTMLParser
 from itertools import combinations
@@ -176,3 +178,16 @@ def browser_rows(page: str, directory: Path) -> list[tuple[str, str, str, str]]:
 
 def _plain(markup: str) -> str:
     return unescape(re.sub(r"<[^>]*>", "", markup)).replace("\xa0", " ")
+
+
+def test_given_a_graph_of_another_program_when_drawn_then_a_direction_that_is_not_known_is_not_made_up() -> None:
+    view = hand_made(measured=False)
+    nodes = {n: replace(node, share=math.nan, predicted_effect=None) for n, node in view.nodes.items()}
+    unknown = replace(view, nodes=nodes, closing_error=math.nan)
+    figure, page = graph_figure(unknown), graph_page(unknown, {})
+    assert figure.count('r="5" class="m unk"') == 1 and "feature, direction unknown" in figure
+    drawn = figure[: figure.index("feature, raises the logit")]
+    assert drawn.count('class="m unk"') == 2 and drawn.count('class="m pos"') == 1  # that one is the legend's
+    assert "closing error –" in figure and "closing error –" in page
+    assert not re.search(r"\bnan\b", figure + page[: page.index("<style>")], re.IGNORECASE)
+    assert '"share":null' in page and "NaN" not in page[page.index('id="graph"') :].split("</script>")[0]

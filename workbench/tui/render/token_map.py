@@ -28,7 +28,10 @@ class MapCell:
 
     features: int
     value: float
-    """The sum of the features' predicted effects on the first logit, nats; of their shares where none is known."""
+    """The sum of the features' predicted effects on the first logit, nats; of their shares where no effect is known.
+
+    NaN where neither is.
+    """
     errors: int
 
 
@@ -63,7 +66,8 @@ def _cell(nodes: Sequence[NodeView]) -> MapCell:
     features = [node for node in nodes if node.kind == "feature"]
     effects = [node.predicted_effect for node in features if node.predicted_effect is not None]
     values = effects or [node.share for node in features if not math.isnan(node.share)]
-    return MapCell(len(features), sum(values), len(nodes) - len(features))
+    value = sum(values) if values or not features else math.nan
+    return MapCell(len(features), value, len(nodes) - len(features))
 
 
 def _logits(view: GraphView, width: int) -> Iterator[Text]:
@@ -78,7 +82,7 @@ def _layers(
     cells: Mapping[tuple[int, int], MapCell], positions: range, width: int, chosen: NodeView | None
 ) -> Iterator[Text]:
     """A line a layer; layers in which nothing of the graph lies are counted in one line."""
-    largest = max((abs(cell.value) for cell in cells.values()), default=0.0)
+    largest = max((abs(cell.value) for cell in cells.values() if not math.isnan(cell.value)), default=0.0)
     present = sorted({layer for layer, _ in cells}, reverse=True)
     above: int | None = None
     for layer in present:
@@ -99,11 +103,12 @@ def _drawn(cell: MapCell | None, largest: float, width: int, here: bool) -> Text
         return Text(" " * width)
     if not cell.features:
         return Text(_ERROR.ljust(width), style="reverse" if here else "dim")
-    part = abs(cell.value) / largest if largest else 0.0
+    unknown = math.isnan(cell.value)
+    part = abs(cell.value) / largest if largest and not unknown else 0.0
     size = (part >= _SOME) + (part >= _MOST)
     mark = (_LOWERING if cell.value < 0 else _RAISING)[size]
     count = f"{cell.features}" if cell.features > 1 else ""
-    shown = Text(fit(mark + count, width - 1), style="red" if cell.value < 0 else "green")
+    shown = Text(fit(mark + count, width - 1), style="" if unknown else "red" if cell.value < 0 else "green")
     if here:
         shown.stylize("reverse")
     return shown.append(" " * (width - cell_len(shown.plain)))
