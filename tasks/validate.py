@@ -104,7 +104,7 @@ def run(params: Params, context: Context) -> Result:
     record = graphs.find(context.project.db, params.graph)
     bench = _bench(params, context, record)
     removed = None if params.from_ is None else _corrupt_features(context, bench, params.from_, record)
-    claims, kept = _claims(context, record)
+    claims, kept = _claims(context, record, bench)
     measured, swapped, controls = _measured(params, context, bench, claims, kept, removed)
     return Result(
         graph=params.graph,
@@ -142,14 +142,21 @@ class _Claims:
         return Measured(features, self.share[rows], predicted, effect)
 
 
-def _claims(context: Context, record: GraphRecord) -> tuple[_Claims, Tensor]:
-    """The claims of a graph, and a mask of the features that it kept."""
+def _claims(context: Context, record: GraphRecord, bench: Bench) -> tuple[_Claims, Tensor]:
+    """The claims of a graph, and a mask of the features that it kept.
+
+    A graph of another program predicts no effects: they are computed, as a trace does.
+    """
     from store import graphs
+    from tasks.circuits.effect import predicted_effects
     from tasks.circuits.graph_file import active_features
     from tasks.circuits.validation import rows_of
 
     path = context.project.files.verify(graphs.arrays(context.project, record.id))
-    claims = _Claims(*active_features(path, context.model.device))
+    features, share, predicted = active_features(path, context.model.device)
+    if predicted.isnan().any():
+        predicted = predicted_effects(bench.model, bench.tokens, bench.dictionaries, features, bench.target)
+    claims = _Claims(features, share, predicted)
     nodes = graphs.nodes(context.project.db, record.id)
     places = [(node.layer, node.position, node.feature) for node in nodes if node.kind == "feature"]
     return claims, rows_of(claims.features, places)

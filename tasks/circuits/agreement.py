@@ -27,7 +27,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Agreement:
-    """A predictor against measurements; None where a number is not defined (fewer than three, or all equal)."""
+    """A predictor against measurements; None where a number is not defined (fewer than three, all equal, unknown)."""
 
     n: int
     pearson: float | None
@@ -41,6 +41,8 @@ class Agreement:
 def agreement(predicted: Values, measured: Values) -> Agreement:
     """Compare a predictor with what was measured."""
     n = len(predicted)
+    if np.isnan(predicted).any():
+        return Agreement(n, None, None, None, None)
     square = float(predicted @ predicted) if n else 0.0
     return Agreement(
         n=n,

@@ -45,7 +45,12 @@ def retraced(project: Project, model: LanguageModel, record: GraphRecord) -> Swe
         first_position=summary["first_position"],
         unreplaced_as_error=summary.get("unreplaced") == "error",
     )
-    return Sweep(model, run, dictionaries, sources, Rule(record.rule))
+    return Sweep(model, run, dictionaries, sources, _rule(record))
+
+
+def _rule(record: GraphRecord) -> Rule:
+    """The graph's rule; a file of another program names none, as its transcoders leave no gated neuron to share."""
+    return Rule(record.rule) if record.rule in set(Rule) else Rule.RAY
 
 
 @dataclass(frozen=True)

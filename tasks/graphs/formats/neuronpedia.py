@@ -26,8 +26,8 @@ GENERATOR = "circuit workbench"
 SCHEMA_VERSION = 1
 """Of circuit-tracer's files: features are Cantor numbers of (layer, index)."""
 _TRACE_KEYS = (
-    "chat", "special_start", "first_position", "dictionary_layers", "active_features", "attributed_features",
-    "unattributed_share", "unreplaced_share",
+    "chat", "system", "prefill", "special_start", "first_position", "unreplaced", "dictionary_layers",
+    "active_features", "attributed_features", "unattributed_share", "unreplaced_share",
 )  # fmt: skip
 """What travels of a graph's summary: how it was traced, and what of it was left out."""
 

@@ -71,8 +71,11 @@ class FileTrace(_Part):
     """Ours: how it was traced, and what of it was left out."""
 
     chat: bool = False
+    system: str = ""
+    prefill: str = ""
     special_start: bool = False
     first_position: bool = False
+    unreplaced: Literal["pass", "error"] = "pass"
     dictionary_layers: list[Index] | None = None
     active_features: Index | None = None
     attributed_features: Index | None = None

@@ -25,7 +25,7 @@ from tasks.graphs.view import load_graph_view
 from tests.oracle.peer.generate import ENVIRONMENT
 from tests.tasks import graph_project
 from tests.tasks.graph_project import CORRUPT, PROMPT, counts, run
-from tests.tasks.graphs.formats.schema import faults
+from tests.tasks.graphs.formats.schema import LINK, METADATA, NODE, OPTIONAL_OF_NODE, faults
 
 PEERS_FILE = Path(__file__).parents[3] / "oracle/graph_files/circuit_tracer.json"
 Document = dict[str, Any]
@@ -232,6 +232,27 @@ def test_given_a_graph_of_a_feature_when_exported_and_imported_then_it_still_exp
     assert {n["node_id"]: n for n in exported(context, again)["nodes"]} == {n["node_id"]: n for n in before["nodes"]}
     [view, other] = (load_graph_view(context.project, each) for each in (graph, again))
     assert [view.nodes[root].name for root in view.roots] == [other.nodes[root].name for root in other.roots] == [name]
+
+
+def test_given_a_file_without_our_keys_when_imported_and_validated_then_the_measurements_are_the_traced_graphs(
+    context: Context, traced: dict[str, int], tmp_path: Path
+) -> None:
+    ours = exported(context, traced["sae"])
+    bare = ours | {
+        "metadata": {key: ours["metadata"][key] for key in METADATA},
+        "nodes": [{key: node[key] for key in (*NODE, *OPTIONAL_OF_NODE)} for node in ours["nodes"]],
+        "links": [{key: link[key] for key in LINK} for link in ours["links"]],
+    }
+    document = imported(context, written(tmp_path, bare), same_model=True, dictionary="toy")
+    assert document["closing_error"] is None and graphs.find(context.project.db, document["graph"]).rule == "unknown"
+    again = run(context, "validate", graph=document["graph"], from_=CORRUPT)
+    assert again["pearson_influence"] is None and again["spearman_influence"] is None
+    before = {(e.layer, e.position, e.feature): e for e in graphs.effects(context.project.db, traced["sae"])}
+    after = {(e.layer, e.position, e.feature): e for e in graphs.effects(context.project.db, document["graph"])}
+    assert before.keys() == after.keys()
+    for place, effect in before.items():
+        assert after[place].measured == pytest.approx(effect.measured, abs=1e-5)
+        assert after[place].predicted == pytest.approx(effect.predicted, abs=1e-5)
 
 
 @given(st.integers(0, 400), st.integers(0, 1 << 31))
