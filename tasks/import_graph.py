@@ -91,11 +91,13 @@ def run(params: Params, context: Context) -> Result:
     other = None if params.same_model else _other_model(file, model)
     graph = building.file_graph(file, None if other else model.n_layers)
     tokens = building.token_ids(graph)
-    if not other and max(tokens) >= model.vocab_size:
-        raise BadInput(f"{params.file} has the token id {max(tokens)}, and {model.spec} has {model.vocab_size} tokens",
-                       "leave --same-model away")  # fmt: skip
+    if not other:
+        _refuse_tokens(params.file, tokens, model)
     numbers = building.numbers_of(graph)
     metadata = file.metadata
+    dictionary = params.dictionary or metadata.dictionary or metadata.scan
+    if not other:
+        _refuse_strangers(context.project, dictionary, graph)
     if other:
         context.progress.note(
             f"the graph is of {other['spec']}, this project of {model.spec}: it can be read, pruned, compared and "
@@ -104,7 +106,7 @@ def run(params: Params, context: Context) -> Result:
     return Result(
         prompt=metadata.prompt,
         tokens=tokens,
-        dictionary=params.dictionary or metadata.dictionary or metadata.scan,
+        dictionary=dictionary,
         targets=building.target_documents(graph),
         rule=metadata.rule or UNKNOWN_RULE,
         closing_error=math.nan if metadata.closing_error is None else metadata.closing_error,
@@ -115,6 +117,30 @@ def run(params: Params, context: Context) -> Result:
         supernodes=_supernodes(graph),
         summary=_summary(params, graph, numbers) | _of_model(other, graph),
     )
+
+
+def _refuse_tokens(file: Path, tokens: list[int], model: ModelRecord) -> None:
+    """`BadInput` for a prompt that the project's model cannot be given again."""
+    if max(tokens) >= model.vocab_size:
+        fault = f"{file} has the token id {max(tokens)}, and {model.spec} has {model.vocab_size} tokens"
+        raise BadInput(fault, "it is of another model: leave --same-model away")
+    if min(tokens) < 0:
+        fault = f"{file} does not tell the id of token {tokens.index(-1)}"
+        raise BadInput(fault, "give its token nodes circuit-tracer's names, E_ID_POSITION")
+
+
+def _refuse_strangers(project: Project, dictionary: str, graph: FileGraph) -> None:
+    """`BadInput` for a feature that the dictionary, if it is one of this project, does not have."""
+    sql = "SELECT layer, n_features FROM dictionary WHERE name = ?"
+    sizes = dict(project.db.execute(sql, [dictionary]).fetchall())
+    if dictionary == "neurons":
+        sizes = dict.fromkeys(range(project.model.n_layers), project.model.d_mlp)
+    if not sizes:
+        return
+    for node, index in zip(graph.features, graph.index, strict=True):
+        if index >= sizes.get(int(node.layer), 0):
+            name = f"L{int(node.layer)}/{index}@{node.ctx_idx}"
+            raise BadInput(f"{name} is not in {dictionary!r}", "name the dictionary of the file with --dictionary")
 
 
 def _other_model(file: GraphFile, model: ModelRecord) -> dict[str, Any] | None:

@@ -239,10 +239,15 @@ def test_given_a_file_without_our_keys_when_imported_and_validated_then_the_meas
 ) -> None:
     ours = exported(context, traced["sae"])
     bare = ours | {
-        "metadata": {key: ours["metadata"][key] for key in METADATA},
+        "metadata": {key: ours["metadata"][key] for key in (*METADATA, "schema_version")},
         "nodes": [{key: node[key] for key in (*NODE, *OPTIONAL_OF_NODE)} for node in ours["nodes"]],
         "links": [{key: link[key] for key in LINK} for link in ours["links"]],
     }
+    for name in ("neurons", "toy"):
+        wide = json.loads(json.dumps(bare).replace('"schema_version": 1', '"schema_version": 0'))
+        with pytest.raises(BadInput, match=f"L0/1000000@[0-9] is not in '{name}'"):
+            wide["nodes"][0]["feature"] = 10**6
+            imported(context, written(tmp_path, wide), same_model=True, dictionary=name)
     document = imported(context, written(tmp_path, bare), same_model=True, dictionary="toy")
     assert document["closing_error"] is None and graphs.find(context.project.db, document["graph"]).rule == "unknown"
     again = run(context, "validate", graph=document["graph"], from_=CORRUPT)
@@ -253,6 +258,22 @@ def test_given_a_file_without_our_keys_when_imported_and_validated_then_the_meas
     for place, effect in before.items():
         assert after[place].measured == pytest.approx(effect.measured, abs=1e-5)
         assert after[place].predicted == pytest.approx(effect.predicted, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "line"), [("E_999999_1", "has the token id 999999"), ("E_x_1", "does not tell the id of token 1")]
+)
+def test_given_tokens_that_the_model_cannot_have_when_said_to_be_of_it_then_one_line_says_so(
+    context: Context, tmp_path: Path, name: str, line: str
+) -> None:
+    text = json.dumps(json.loads(PEERS_FILE.read_text()))
+    file = json.loads(text.replace('"E_6_1"', f'"{name}"'))
+    assert name in {node["node_id"] for node in file["nodes"]}
+    ids = {node["node_id"] for node in file["nodes"] if node["layer"] != "3"}
+    file["nodes"] = [node for node in file["nodes"] if node["node_id"] in ids]
+    file["links"] = [link for link in file["links"] if {link["source"], link["target"]} <= ids]
+    with pytest.raises(BadInput, match=line):
+        imported(context, written(tmp_path, file), same_model=True)
 
 
 @given(st.integers(0, 400), st.integers(0, 1 << 31))
