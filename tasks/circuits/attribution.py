@@ -122,31 +122,28 @@ def attribute(
 
 
 def _assembled(sweep: Sweep, rows: KnownRows) -> Attribution:
-    """Everything known, with edges between the attributed nodes, renumbered."""
+    """Everything known, with edges between the attributed nodes, renumbered; the rows are given up one by one."""
     sources = sweep.sources
     n_active = len(sources.features)
     selected = (rows.visited & ~rows.unreachable).nonzero().squeeze(1)
     number = torch.full((sources.n_columns,), -1, dtype=torch.int32, device=rows.device)
     numbers = torch.arange(len(selected) + sources.n_columns - n_active, dtype=torch.int32, device=rows.device)
     number[selected], number[n_active:] = numbers[: len(selected)], numbers[len(selected) :]
-    of_targets, *blocks = rows.blocks
     target_nodes = torch.arange(len(rows.targets), dtype=torch.int32, device=rows.device) + len(numbers)
-    edges, outside = [], []
-    for block in [*blocks, of_targets]:
-        source, row, share = block.numbered(number)
-        own = target_nodes if block is of_targets else number[block.features]
-        edges.append((source, own[row], share))
-        inside = torch.zeros(2, len(block.size), device=rows.device)
-        inside.index_add_(1, row, torch.stack([share, share.abs()]))
-        outside.append(torch.stack([block.total, block.size]) - inside)
-    order = torch.cat([*(number[block.features] for block in blocks), target_nodes]).argsort()
-    source, target, share = (torch.cat(column) for column in zip(*edges, strict=True))
-    left = torch.cat(outside, dim=1)[:, order]
-
-    def total(name: str) -> Tensor:
-        return torch.cat([getattr(block, name) for block in [*blocks, of_targets]])[order]
-
-    size = total("size") + total("bias").abs()
+    edges = torch.empty(2, rows.n_edges(number), dtype=torch.int32, device=rows.device)
+    share = torch.empty(edges.shape[1], device=rows.device)
+    order = torch.cat([*(number[block.features] for block in rows.blocks[1:]), target_nodes]).argsort()
+    totals, first = [], 0
+    for block in rows.taken():
+        own = number[block.features] if len(block.features) else target_nodes
+        source, row, part = block.numbered(number)
+        last = first + len(part)
+        edges[0, first:last], edges[1, first:last], share[first:last] = source, own[row], part
+        totals.append(block.totals(row, part))
+        first = last
+    of_row = torch.cat(totals, dim=1)[:, order]
+    bias, value, gap, size, unattributed, unattributed_size = of_row
+    size = size + bias.abs()
     return Attribution(
         features=sources.features.take(selected),
         rows_of_active=selected,
@@ -154,13 +151,13 @@ def _assembled(sweep: Sweep, rows: KnownRows) -> Attribution:
         n_layers=sources.n_layers,
         tokens=sweep.run.tokens,
         targets=rows.targets,
-        source=source,
-        target=target,
+        source=edges[0],
+        target=edges[1],
         share=share,
-        bias=total("bias"),
-        unattributed=left[0],
-        unattributed_size=left[1].clamp(min=0),
-        value=total("value"),
+        bias=bias,
+        unattributed=unattributed,
+        unattributed_size=unattributed_size.clamp(min=0),
+        value=value,
         size=size,
-        closing_error=total("gap") / torch.maximum(size, size.median()),
+        closing_error=gap / torch.maximum(size, size.median()),
     )

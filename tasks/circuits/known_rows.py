@@ -1,6 +1,6 @@
 """The rows attributed so far, kept sparse, and which features to attribute next (METHOD §4, the node budget)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -67,6 +67,18 @@ class KnownRows:
         blocks = by_cone.split(size)
         return [part[self.sources.features.layer[part].argsort(descending=True, stable=True)] for part in blocks]
 
+    def n_edges(self, number: Int[Tensor, " column"]) -> int:
+        """How many edges lead from numbered columns (`number` ≥ 0)."""
+        return sum(int((number[block.column] >= 0).sum()) for block in self.blocks)
+
+    def taken(self) -> Iterator["RowBlock"]:
+        """Every block, those of features in the order in which they came, that of the targets last; each is let go."""
+        of_targets = self.blocks.pop(0)
+        self.blocks.reverse()
+        while self.blocks:
+            yield self.blocks.pop()
+        yield of_targets
+
     def _influence(self) -> Float[Tensor, " column"]:
         """Influence on the targets of every column, through known rows only; rows by layer, from the top."""
         influence = torch.zeros(self.sources.n_columns, device=self.device)
@@ -127,7 +139,8 @@ class RowBlock:
     @property
     def row(self) -> Int[Tensor, " edge"]:
         """The row of each edge."""
-        return torch.arange(len(self.size), device=self.size.device).repeat_interleave(self.start.diff())
+        rows = torch.arange(len(self.size), dtype=torch.int32, device=self.size.device)
+        return rows.repeat_interleave(self.start.diff())
 
     def spread(self, rows: slice, influence: Float[Tensor, " _rows"], onto: Float[Tensor, " column"]) -> None:
         """Add to `onto` what these rows, having `influence`, pass to each column."""
@@ -135,6 +148,13 @@ class RowBlock:
         per_unit = influence / self.size[rows].clamp(min=1e-10)
         counts = self.start[rows.start : rows.stop + 1].diff()
         onto.index_add_(0, self.column[edges], self.share[edges].abs() * per_unit.repeat_interleave(counts))
+
+    def totals(self, row: Int[Tensor, " edge"], share: Float[Tensor, " edge"]) -> Float[Tensor, "6 row"]:
+        """Per row: bias, value, gap, size, and what has no edge among these: its sum and the sum of its sizes."""
+        inside = torch.zeros(2, len(self.size), device=self.size.device)
+        inside.index_add_(1, row, torch.stack([share, share.abs()]))
+        outside = torch.stack([self.total, self.size]) - inside
+        return torch.cat([torch.stack([self.bias, self.value, self.gap, self.size]), outside])
 
     def numbered(self, number: Int[Tensor, " column"]) -> tuple[Tensor, Tensor, Tensor]:
         """(source, row, share) of the edges from numbered columns (`number` ≥ 0)."""
