@@ -223,7 +223,7 @@ def _weighted(pairs: Sequence[Pair], name: str) -> float:
     for a, b in pairs:
         first, second = (0.0 if side is None else float(getattr(side, name)) for side in (a, b))
         larger += max(abs(first), abs(second))
-        smaller += min(abs(first), abs(second)) if first * second > 0 else 0.0
+        smaller += min(abs(first), abs(second)) if (first > 0) == (second > 0) else 0.0
     return smaller / larger if larger else 1.0
 
 

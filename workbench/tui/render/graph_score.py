@@ -11,8 +11,8 @@ from rich.text import Text
 from workbench.tui.render.bars import bar, number, percent
 from workbench.tui.render.facts import facts, plain_table
 
-_PARTS = {"whole": "whole graph", "pruned": "what pruning kept", "chosen": "chosen features"}
-_BAR_CELLS = 10
+_PARTS = ("whole", "pruned", "chosen")
+_BAR_CELLS = 6
 
 
 def score_view(document: Mapping[str, Any]) -> Group:
@@ -21,9 +21,9 @@ def score_view(document: Mapping[str, Any]) -> Group:
     for heading in ("replacement", "completeness"):
         table.add_column(Text(heading))
     table.add_column(Text("renormalised"), justify="right")
-    for key, words in _PARTS.items():
-        if document[key] is not None:
-            table.add_row(Text(words), *_cells(document[key]))
+    for part in _PARTS:
+        if document[part] is not None:
+            table.add_row(Text(part), *_cells(document[part]))
     about = facts(
         {
             "graph": document["graph"],
