@@ -202,6 +202,7 @@ function linkList(title, edges, end) {
 }
 function reveal(id) {
   select(id);
+  if (id === null) return;
   const line = [...at("tree").children].find((each) => each.row.node === id && !each.row.seen);
   if (line) line.scrollIntoView({ block: "nearest" });
 }

@@ -161,11 +161,7 @@ def expected_row(view: GraphView, line: TreeLine) -> tuple[str, str, str, str]:
 
 def browser_rows(page: str, directory: Path) -> list[tuple[str, str, str, str]]:
     """The tree's rows after the page's own script has run in a browser without a network."""
-    file = directory / "page.html"
-    file.write_text(page, encoding="utf-8")
-    command = [CHROMIUM or "", "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={directory}/profile",
-               "--dump-dom", file.as_uri()]  # fmt: skip
-    dom = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    dom = browser_dom(page, directory)
     assert "<img" not in dom
     tree = dom[dom.index('<div id="tree"') : dom.index("</section>")]
     rows = []
@@ -191,3 +187,54 @@ def test_given_a_graph_of_another_program_when_drawn_then_a_direction_that_is_no
     assert "closing error –" in figure and "closing error –" in page
     assert not re.search(r"\bnan\b", figure + page[: page.index("<style>")], re.IGNORECASE)
     assert '"share":null' in page and "NaN" not in page[page.index('id="graph"') :].split("</script>")[0]
+
+
+STEPS = """
+const press = (key) => document.activeElement.dispatchEvent(new KeyboardEvent("keydown", {key, bubbles: true}));
+const rows = () => [...document.querySelectorAll(".row")];
+const seen = {}, note = (name) => seen[name] = {
+  rows: rows().length, selected: state.selected, near: document.querySelectorAll(".n.near").length,
+  over: document.querySelectorAll(".over .e").length, card: document.querySelector("#card h2")?.textContent ?? "",
+  hits: document.querySelectorAll(".n.hit").length, root: state.root, focused: rows().indexOf(document.activeElement)};
+rows()[0].focus(); note("start");
+press("ArrowDown"); note("down");
+press("ArrowLeft"); note("closed");
+press("ArrowRight"); note("opened");
+press("r"); note("rooted");
+document.querySelector('[data-n="5"]').dispatchEvent(new MouseEvent("click", {bubbles: true})); note("clicked");
+document.getElementById("search").value = "FRANCE"; search(); note("searched");
+document.querySelector(".group").click(); note("grouped");
+press("Escape"); note("cleared");
+document.title = JSON.stringify(seen);
+"""
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
+def test_given_the_page_when_driven_by_keys_and_clicks_then_tree_map_and_card_follow(tmp_path: Path) -> None:
+    view = hand_made()
+    page = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", graph_page(view, {"places": [2, 3]}))
+    dom = browser_dom(page.replace("</body>", f"<script>{STEPS}</script></body>"), tmp_path)
+    seen = json.loads(unescape(re.findall(r"<title>(.*?)</title>", dom, re.DOTALL)[0]))
+    lines = tree_lines(view, 5, TreeLimits())
+    below_first = [line.guides for line in lines[2:]].index("├─ ")
+    assert seen["start"]["rows"] == len(lines) and seen["start"]["selected"] is None
+    assert (seen["down"]["selected"], seen["down"]["focused"]) == (3, 1)
+    assert seen["down"]["over"] == len(view.edges_at(3, "in")) + len(view.edges_at(3, "out"))
+    assert seen["down"]["near"] == 1 + seen["down"]["over"] and seen["down"]["card"].startswith("L12/345@4")
+    opened_elsewhere = len(tree_lines(view, 2, TreeLimits())) - 1  # node 2 is now first met further down
+    assert seen["closed"]["rows"] == len(lines) - below_first + opened_elsewhere
+    assert seen["opened"]["rows"] == len(lines)
+    assert seen["rooted"]["root"] == 3 and seen["rooted"]["rows"] == len(tree_lines(view, 3, TreeLimits()))
+    assert seen["clicked"]["selected"] == 5
+    assert seen["searched"]["hits"] == 2  # the feature with that label, and its token
+    assert (seen["grouped"]["hits"], seen["grouped"]["over"]) == (2, 6)
+    assert (seen["cleared"]["hits"], seen["cleared"]["over"], seen["cleared"]["selected"]) == (0, 0, None)
+
+
+def browser_dom(page: str, directory: Path) -> str:
+    """The document after its scripts have run in a browser without a network."""
+    file = directory / "page.html"
+    file.write_text(page, encoding="utf-8")
+    command = [CHROMIUM or "", "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={directory}/profile",
+               "--dump-dom", file.as_uri()]  # fmt: skip
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
