@@ -12,10 +12,10 @@ from safetensors.numpy import load_file, save_file
 
 from store import graphs
 from store.errors import BadInput, Missing
+from tasks.circuits.automatic_groups import group_automatically
 from tasks.circuits.similarity import write_similarity
 from tasks.context import Context
 from tasks.dictionaries.loading import load_dictionary_set
-from tasks.graphs.automatic import group_automatically
 from tasks.graphs.diff import Side, diff
 from tasks.graphs.node_numbers import read_node_numbers
 from tasks.graphs.raw import read_raw_graph

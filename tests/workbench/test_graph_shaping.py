@@ -144,3 +144,11 @@ def test_given_a_graph_and_its_pruned_self_when_compared_then_nothing_is_only_in
     assert len(document["edge_changes"]) <= 100
     out = shell("diff", "1", "2", "--top", "2").out
     assert "only in A: " in out and "only in B" not in out.split("Jaccard")[1]
+
+
+def test_given_an_imported_graph_when_grouped_by_itself_then_it_is_said_that_its_model_is_not_there(
+    shell: Shell,
+) -> None:
+    ran = shell("group", "1", "--auto")
+    assert ran.exit_code in (2, 3) and ran.err.count("\n") == 1
+    assert shell.read("group", "1", "--list")["supernodes"] == []

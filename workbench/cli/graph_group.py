@@ -76,7 +76,7 @@ def _change(
 
 
 def _find(project: Project, graph: int, similarity: float) -> None:
-    from tasks.graphs.automatic import group_automatically
+    from tasks.circuits.automatic_groups import group_automatically
 
     found = group_automatically(project, graph, similarity)
     narrate(f"{len(found)} groups found" if found else "no two features are as alike as that; lower --similarity")

@@ -1,9 +1,12 @@
 """Automatic supernodes of a stored graph: the model's dictionaries say how alike its features write."""
 
-from __future__ import annotations
+import torch
 
 from store import graphs
 from store.project import Project
+from tasks.circuits.similarity import write_similarity
+from tasks.context import Context
+from tasks.dictionaries.loading import load_dictionary_set
 from tasks.graphs.grouping import FoundGroup, find_groups
 from tasks.graphs.view import load_graph_view
 
@@ -16,12 +19,6 @@ def group_automatically(project: Project, graph_id: int, at_least: float) -> lis
     features = [node for node, shown in view.nodes.items() if shown.kind == "feature" and node not in taken]
     if len(features) < 2:
         return []
-    import torch
-
-    from tasks.circuits.similarity import write_similarity
-    from tasks.context import Context
-    from tasks.dictionaries.loading import load_dictionary_set
-
     model = Context(project).model
     dictionaries = load_dictionary_set(project, record.dictionary, model)
     places = torch.tensor([(view.nodes[node].layer, view.nodes[node].feature) for node in features])
