@@ -5,6 +5,7 @@ layer * n_positions + position, then tokens by position.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate, pairwise
 
 import torch
@@ -34,6 +35,10 @@ class ActiveFeatures:
         return ActiveFeatures(self.layer[rows], self.position[rows], self.index[rows], self.activation[rows])
 
 
+MOST_SCALED_WRITES = 2**22
+"""Numbers a layer (16 MiB)."""
+
+
 @dataclass(frozen=True)
 class LayerSources:
     """What one layer's MLP writes to the residual stream (before a sandwich norm), split into its sources."""
@@ -51,10 +56,24 @@ class LayerSources:
     bias: Float[Tensor, "pos d"]
     """Constants, and everything written at positions that are no sources."""
 
+    @cached_property
+    def scaled_writes(self) -> tuple[Float[Tensor, "_at_position d"], ...] | None:
+        """Per position: the write vectors times z, if they are few enough to be kept beside each other."""
+        if sum(map(len, self.rows)) * self.error.shape[1] > MOST_SCALED_WRITES:
+            return None
+        return tuple(self.writes[rows] * z[:, None] for rows, z in zip(self.rows, self.activation, strict=True))
+
     def writes_at(self, position: int) -> Float[Tensor, "_at_position d"]:
         """The write vectors of the features at one position."""
         rows = self.rows[position]
         return self.writes if len(rows) == len(self.writes) else self.writes[rows]
+
+    def score(self, position: int, gradient: Float[Tensor, "row d"], edges: Float[Tensor, "row _at_position"]) -> None:
+        """Fill `edges` with z · ⟨gradient, write vector⟩ of the features at one position."""
+        if self.scaled_writes is not None:
+            torch.mm(gradient, self.scaled_writes[position].T, out=edges)
+        else:
+            torch.mul(gradient @ self.writes_at(position).T, self.activation[position], out=edges)
 
 
 @dataclass(frozen=True)

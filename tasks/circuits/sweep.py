@@ -173,8 +173,7 @@ class _Block:
         for position in range(n_positions):
             columns = leaves.columns[position]
             if columns.start < columns.stop:
-                edges = of_output[:, position] @ leaves.writes_at(position).T
-                torch.mul(edges, leaves.activation[position], out=self.shares[:begun, columns])
+                leaves.score(position, of_output[:, position], self.shares[:begun, columns])
         first = self.sweep.sources.first_error + layer * self.sweep.run.n_positions
         errors = _at_each_position(of_output, leaves.error[:n_positions])
         self.shares[:begun, first : first + n_positions] = errors
