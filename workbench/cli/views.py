@@ -21,6 +21,8 @@ def task_view(kind: str, document: dict[str, Any], project: Project, width: int)
 
     if kind == "baseline":
         return baseline_view(document)
+    if kind == "trace" and "behaviour" in document:
+        return _prompt_set_view(document, project, width)
     if kind in ("trace", "prune", "import"):
         return _trace_view(document, project, width)
     if kind == "train":
@@ -50,3 +52,19 @@ def _trace_view(document: dict[str, Any], project: Project, width: int) -> Rende
     single = {heading(key): value_text(key, value) for key, value in document.items() if key not in left_out}
     tree = graph_tree(load_graph_view(project, document["graph"]), TreeLimits(depth=2), width)
     return Group(facts(single), Text(""), tree)
+
+
+def _prompt_set_view(document: dict[str, Any], project: Project, width: int) -> RenderableType:
+    """The graphs of a behaviour, and what recurs among them in the words of the feature index."""
+    from store import graphs
+    from workbench.tui.render.features import about
+    from workbench.tui.render.prompt_set import prompt_set_view
+
+    features = {(f["layer"], f["index"]) for f in document["recurrence"]["anywhere"]["features"]}
+    dictionary = graphs.find(project.db, document["graphs"][0]["graph"]).dictionary
+    known = graphs.feature_words(project.db, dictionary, features)
+    words = {
+        place: said.label or about(said.fires_on, [token for token, _ in said.promoted])
+        for place, said in known.items()
+    }
+    return prompt_set_view(document, width, words)
