@@ -4,6 +4,7 @@ import torch
 
 from store import graphs
 from store.project import Project
+from tasks.circuits.retrace import refuse_imported
 from tasks.circuits.similarity import write_similarity
 from tasks.context import Context
 from tasks.dictionaries.loading import load_dictionary_set
@@ -20,6 +21,7 @@ def group_automatically(project: Project, graph_id: int, at_least: float) -> lis
     if len(features) < 2:
         return []
     model = Context(project).model
+    refuse_imported(record, model)
     dictionaries = load_dictionary_set(project, record.dictionary, model)
     places = torch.tensor([(view.nodes[node].layer, view.nodes[node].feature) for node in features])
     similarity = write_similarity(model, dictionaries, *places.to(model.device).T).double().cpu().numpy()
