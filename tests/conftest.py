@@ -18,9 +18,13 @@ from pathlib import Path  # noqa: E402
 from typing import TYPE_CHECKING  # noqa: E402
 
 import pytest  # noqa: E402
+from hypothesis import settings  # noqa: E402
 
 if TYPE_CHECKING:
     from tasks.model.language_model import LanguageModel
+
+settings.register_profile("workbench", deadline=None)  # how long a case takes depends on who else is on the machine
+settings.load_profile("workbench")
 
 
 @pytest.fixture(scope="session", autouse=True)
