@@ -9,6 +9,7 @@ import importlib
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
 
@@ -22,6 +23,6 @@ if __name__ == "__main__":
     oracle, out = map(Path, sys.argv[1:3])
     model = load(oracle / "model", oracle / "transcoders_relu", "transformerlens")
     graph = attribute(PROMPT, model, max_n_logits=10, desired_logit_prob=0.95, batch_size=16)
-    files = importlib.import_module("circuit_tracer.utils.create_graph_files")
+    files: Any = importlib.import_module("circuit_tracer.utils.create_graph_files")
     files.AutoTokenizer = SimpleNamespace(from_pretrained=lambda name: model.tokenizer)
     files.create_graph_files(graph, "tiny", str(out), scan="tiny-relu")
