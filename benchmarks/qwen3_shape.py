@@ -2,6 +2,7 @@
 
     python -m benchmarks.qwen3_shape            both dictionaries, each in a process of its own
     python -m benchmarks.qwen3_shape neurons    one of them
+    python -m benchmarks.qwen3_shape neurons share      without the live effects of edges, a backward pass a node
 
 36 layers, d 2560, m 9728, 32 heads over 8 key-value heads of 128, vocabulary 151 936, tied, bfloat16: 8 GB of weights.
 The traces are whole `trace` tasks with their defaults. The weights are random, so the graphs mean nothing; only their
@@ -41,7 +42,7 @@ SHAPE: dict[str, Any] = {
 PROMPT = " ".join(f"w{i}" for i in range(100, 116))
 DICTIONARIES = ("neurons", "saes")
 SAE_LAYERS = (9, 18, 24, 30)
-SAE_FEATURES, SAE_K = 16_384, 64
+SAE_FEATURES, SAE_K = 16_384, 32
 BAR_BYTES = 20e9
 
 
@@ -89,7 +90,7 @@ def add_saes(project: Project) -> None:
             project.db.table("dictionary").insert(row)
 
 
-def measure(dictionary: str) -> dict[str, Any]:
+def measure(dictionary: str, edge_effects: bool = True) -> dict[str, Any]:
     """One trace in this process: seconds of work, and the largest resident set from the process's first byte on."""
     with tempfile.TemporaryDirectory() as directory:
         model = random_model()
@@ -97,11 +98,12 @@ def measure(dictionary: str) -> dict[str, Any]:
             if dictionary == "saes":
                 add_saes(project)
             started, cpu = time.monotonic(), time.process_time()
-            params = Params(prompt=PROMPT, dictionary=dictionary)
+            params = Params(prompt=PROMPT, dictionary=dictionary, edge_effects=edge_effects)
             document = execute("trace", params, Context(project, _model=model))
     names = ("active_features", "attributed_features", "kept_nodes", "kept_edges", "closing_error")
     return {
         "dictionary": dictionary,
+        "edge_effects": edge_effects,
         "tokens": len(document["tokens"]),
         "seconds": time.monotonic() - started,
         "cpu_seconds": time.process_time() - cpu,
@@ -112,7 +114,7 @@ def measure(dictionary: str) -> dict[str, Any]:
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
-        print(json.dumps(measure(sys.argv[1])))
+        print(json.dumps(measure(sys.argv[1], sys.argv[2:] != ["share"])))
         raise SystemExit
     for name in DICTIONARIES:
         done = subprocess.run(
