@@ -2,7 +2,7 @@
 
 `delta` writes h' = h + D(z') - D(z): what the dictionary misses is kept, so no edit means no change. `replace` writes
 h' = D(z') in every layer of the set: the seed's replacement model. z is what the features are in the run itself, with
-the edits of lower layers already done.
+the edits of lower layers already done (with direct effects alone: what they are in the unmodified run).
 """
 
 from collections.abc import Callable, Sequence
@@ -12,8 +12,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from store.errors import BadInput, WorkbenchError
+from tasks.circuits.direct import DirectPaths
 from tasks.circuits.edits import Edits
-from tasks.circuits.effect import target_values
+from tasks.circuits.regime import Freeze, held, hold_attention
+from tasks.circuits.resume import PromptRun
 from tasks.circuits.targets import Target
 from tasks.dictionaries.dictionary_set import DictionarySet
 from tasks.dictionaries.protocol import Dictionary
@@ -28,6 +31,7 @@ class Spelling(StrEnum):
     REPLACE = "replace"
 
 
+@torch.no_grad()
 def edited_logits(
     model: LanguageModel,
     tokens: Sequence[int],
@@ -35,15 +39,38 @@ def edited_logits(
     edits: Edits,
     n_rows: int,
     spelling: Spelling = Spelling.DELTA,
+    freeze: Freeze = Freeze.NONE,
+    n_prompt: int | None = None,
 ) -> Float[Tensor, "row pos vocab"]:
-    """Logits of `n_rows` copies of the prompt, each with its own edits."""
+    """Logits of `n_rows` copies of a text, each with its own edits; under `delta` the model's own where there is none.
+
+    The first `n_prompt` tokens (all, if not given) are the prompt, the others were generated: with
+    `Freeze.ATTENTION` patterns are held in the prompt and live after it, with `Freeze.DIRECT` everything is held as it
+    is in the unmodified model's run of the whole text. `BadInput` for direct effects of the replacement model.
+    """
+    refuse_replaced_direct(spelling, freeze)
     batch = model.token_tensor(tokens).expand(n_rows, -1)
-    with torch.no_grad():
-        return spliced_logits(model, batch, edit_splices(dictionaries, edits, spelling))
+    splices = edit_splices(dictionaries, edits, spelling)
+    if freeze is Freeze.DIRECT and splices:
+        return spliced_logits(model, batch, []) + DirectPaths.of(model, tokens, dictionaries).logits(splices, n_rows)
+    held_attention = hold_attention(model, tokens[:n_prompt]) if freeze is Freeze.ATTENTION and splices else ()
+    with held(model, held_attention):
+        return spliced_logits(model, batch, splices)
+
+
+def refuse_replaced_direct(spelling: Spelling, freeze: Freeze) -> None:
+    """`BadInput` where direct effects are asked of the replacement model: its MLP outputs are not the frozen ones."""
+    if spelling is Spelling.REPLACE and freeze is Freeze.DIRECT:
+        raise BadInput(
+            "direct effects keep what every MLP writes, and `replace` writes something else",
+            "use the spelling delta with direct effects, or leave MLPs live",
+        )
 
 
 def edit_splices(dictionaries: DictionarySet, edits: Edits, spelling: Spelling = Spelling.DELTA) -> list[Splice]:
-    """What the edits do to the MLPs of a batch."""
+    """What the edits do to the MLPs of a batch. Under `delta`, 1·z + 0 is no edit."""
+    if spelling is Spelling.DELTA:
+        edits = edits.take((edits.multiply != 1) | (edits.add != 0))
     splices = []
     for layer, dictionary in dictionaries.layers.items():
         here = edits.take(edits.layer == layer)
@@ -63,18 +90,85 @@ def measure_each(
     target: Target,
     *,
     batch: int = 32,
+    spelling: Spelling = Spelling.DELTA,
+    freeze: Freeze = Freeze.NONE,
     advance: Callable[[float], None] = lambda _: None,
 ) -> Float[Tensor, " row"]:
-    """The target's value under each of `rows`, one batch row an entry."""
-    results = [torch.empty(0, device=model.device)]
-    for first in range(0, len(rows), batch):
-        block = rows[first : first + batch]
-        numbered = Edits.join([_at_row(edits, row) for row, edits in enumerate(block)])
-        prompts = model.token_tensor(tokens).expand(len(block), -1)
-        with torch.no_grad():
-            results.append(target_values(model, prompts, dictionaries, edit_splices(dictionaries, numbered), target))
-        advance(len(block))
-    return torch.cat(results)
+    """The target's value under each of `rows`, as `measure_targets` with one target."""
+    found = measure_targets(
+        model, tokens, dictionaries, rows, [target], batch=batch, spelling=spelling, freeze=freeze, advance=advance
+    )
+    return found[:, 0]
+
+
+@torch.no_grad()
+def measure_targets(
+    model: LanguageModel,
+    tokens: Sequence[int],
+    dictionaries: DictionarySet,
+    rows: Sequence[Edits],
+    targets: Sequence[Target],
+    *,
+    batch: int = 32,
+    spelling: Spelling = Spelling.DELTA,
+    freeze: Freeze = Freeze.NONE,
+    advance: Callable[[float], None] = lambda _: None,
+) -> Float[Tensor, "row target"]:
+    """Every target's value under each of `rows`, which are edited runs of one prompt, at most `batch` at a time.
+
+    A batch that does not fit into memory is halved, for good. `WorkbenchError` if a batch of one does not fit.
+    """
+    refuse_replaced_direct(spelling, freeze)
+    measure = _measurement(model, tokens, dictionaries, targets, freeze)
+    first_layer = [int(edits.layer.min()) if len(edits) else model.n_layers for edits in rows]
+    order = sorted(range(len(rows)), key=first_layer.__getitem__)
+    results = torch.empty(len(rows), len(targets), device=model.device)
+    done = 0
+    while done < len(rows):
+        here = order[done : done + batch]
+        numbered = Edits.join([_at_row(rows[each], row) for row, each in enumerate(here)])
+        found = _within_memory(measure, edit_splices(dictionaries, numbered, spelling), len(here))
+        if found is None:
+            batch = len(here) // 2
+            continue
+        results[here] = found
+        done += len(here)
+        advance(len(here))
+    return results
+
+
+Measurement = Callable[[Sequence[Splice], int], Tensor]
+"""(splices, number of rows) -> [row, target]."""
+
+
+def _measurement(
+    model: LanguageModel, tokens: Sequence[int], dictionaries: DictionarySet, targets: Sequence[Target], freeze: Freeze
+) -> Measurement:
+    """How rows of one prompt are measured: whatever they share is computed now."""
+    run = PromptRun.of(model, tokens)
+    if freeze is Freeze.DIRECT:
+        baseline = run.targets(dictionaries, [], 1, targets)
+        paths = DirectPaths.of(model, tokens, dictionaries)
+        return lambda splices, n_rows: baseline + paths.targets(splices, n_rows, targets)
+    attention = hold_attention(model, tokens) if freeze is Freeze.ATTENTION else ()
+    return lambda splices, n_rows: run.targets(dictionaries, splices, n_rows, targets, attention)
+
+
+def _within_memory(measure: Measurement, splices: Sequence[Splice], n_rows: int) -> Tensor | None:
+    """The measurement; None if there is no memory for so many rows. `WorkbenchError` if there is none for one."""
+    try:
+        return measure(splices, n_rows)
+    except RuntimeError as error:  # the CPU's allocator has no type of its own
+        if not (isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)):
+            raise
+        if n_rows == 1:
+            raise WorkbenchError(
+                "there is not enough memory for one edited run of this prompt",
+                "shorten the prompt, edit fewer layers, or free memory on the device",
+            ) from error
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return None
 
 
 def _at_row(edits: Edits, row: int) -> Edits:
