@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pysqlite3
 import xxhash
 
-from store.errors import Missing
+from store.errors import BadInput, Missing
 from store.files import StoredFile
 
 if TYPE_CHECKING:
@@ -24,6 +24,10 @@ State = Literal["queued", "running", "cancelling", "succeeded", "failed", "cance
 Ended = Literal["succeeded", "failed", "cancelled", "interrupted"]
 """The states that a job stays in."""
 
+ORIGIN = "origin"
+"""The event that says in which directory a job was asked for: relative paths in its params start there."""
+EXIT = "exit"
+"""The event that says with which exit code a job failed that nobody may have been waiting for."""
 _GROUND = "ground"
 _FILES_OF_JOB = """
     SELECT path, size_bytes, hash FROM file WHERE id IN (
@@ -56,7 +60,8 @@ class Job:
 
 @dataclass(frozen=True)
 class JobEvent:
-    """Something that happened to a job: a change of state, a warning, a checkpoint, or what its result rests on."""
+    """Something that happened to a job: a change of state, a step of a cancel, a warning, a checkpoint, where it was
+    asked for, its exit code, or what its result rests on."""
 
     at: str
     kind: str
@@ -77,9 +82,57 @@ def params_hash(kind: str, params_json: str, model_revision: str) -> str:
     return xxhash.xxh3_128(parts.encode()).hexdigest()
 
 
-def submit(db: Database, kind: str, params_json: str, key: str) -> int:
-    """Insert a `queued` job and return its id."""
-    return _insert(db, kind, params_json, key, "queued")
+def submit(db: Database, kind: str, params_json: str, key: str, origin: str = "") -> int:
+    """Insert a `queued` job and return its id; relative paths in its params start at the directory `origin`."""
+    with db.atomic():
+        job_id = _insert(db, kind, params_json, key, "queued")
+        if origin:
+            add_event(db, job_id, ORIGIN, origin)
+    return job_id
+
+
+def claim(db: Database, pid: int, after: int = 0) -> int | None:
+    """Make the oldest queued job with an id over `after` `running` in process `pid`; its id, or None if none waits.
+
+    Only for the holder of the project's lock.
+    """
+    with db.atomic():
+        claimed = db.execute(
+            "UPDATE job SET state = 'running', pid = ?, host = ?, started_at = ? WHERE state = 'queued' AND id ="
+            " (SELECT min(id) FROM job WHERE state = 'queued' AND id > ?) RETURNING id",
+            [pid, socket.gethostname(), now(), after],
+        ).fetchall()
+        for (job_id,) in claimed:
+            add_event(db, job_id, "state", "running")
+    return int(claimed[0][0]) if claimed else None
+
+
+def ask_cancel(db: Database, job_id: int) -> State:
+    """Ask for a job's end and return its state now: `cancelled` if it was still queued, else `cancelling`.
+
+    Raises `Missing` for a job that is not there and `BadInput` for one that has ended.
+    """
+    with db.atomic():
+        asked = db.execute("UPDATE job SET state = 'cancelling' WHERE id = ? AND state = 'running'", [job_id]).rowcount
+        if asked:
+            add_event(db, job_id, "state", "cancelling")
+            return "cancelling"
+        state = show(db, job_id).state
+        if state == "queued":
+            _end(db, job_id, "cancelled", "cancelled before it started", None, None)
+            return "cancelled"
+    if state != "cancelling":
+        raise BadInput(f"job {job_id} has ended already ({state})", "`workbench jobs list` shows what runs")
+    return state
+
+
+def retry(db: Database, job_id: int) -> int:
+    """Queue the work of an ended job once more, as a job of its own, and return its id."""
+    job = show(db, job_id)
+    if job.finished_at is None:
+        raise BadInput(f"job {job_id} is {job.state}", "wait for it, or `workbench jobs cancel` it first")
+    [(key,)] = db.execute("SELECT params_hash FROM job WHERE id = ?", [job_id]).fetchall()
+    return submit(db, job.kind, json.dumps(job.params, sort_keys=True), key, said(db, job_id, ORIGIN))
 
 
 def start(db: Database, kind: str, params_json: str, key: str) -> int:
@@ -94,7 +147,7 @@ def report(db: Database, job_id: int, progress: float, note: str) -> None:
 
 
 def add_event(db: Database, job_id: int, kind: str, text: str) -> None:
-    """Write something that happened to a job: `kind` is state, warning, checkpoint or ground."""
+    """Write something that happened to a job: `kind` is state, cancel, warning, checkpoint, origin, exit or ground."""
     db.execute("INSERT INTO job_event (job_id, at, kind, text) VALUES (?, ?, ?, ?)", [job_id, now(), kind, text])
 
 
@@ -147,6 +200,30 @@ def events(db: Database, job_id: int, after: int = 0) -> list[tuple[int, JobEven
     """What happened to a job, oldest first, as (event id, event), from the event after the one with id `after`."""
     sql = "SELECT id, at, kind, text FROM job_event WHERE job_id = ? AND id > ? ORDER BY id"
     return [(row[0], JobEvent(*row[1:])) for row in db.execute(sql, [job_id, after]).fetchall()]
+
+
+def queue(db: Database) -> list[Job]:
+    """The jobs that wait, in the order in which they are taken."""
+    return [_job(row) for row in db.query("SELECT * FROM job WHERE state = 'queued' ORDER BY id")]
+
+
+def usual_seconds(db: Database, kind: str) -> float | None:
+    """The mean wall time of the last five jobs of that kind that succeeded; None if none did."""
+    sql = "SELECT elapsed_s FROM job WHERE kind = ? AND state = 'succeeded' ORDER BY id DESC LIMIT 5"
+    [(mean_s,)] = db.execute(f"SELECT avg(elapsed_s) FROM ({sql})", [kind]).fetchall()
+    return None if mean_s is None else float(mean_s)
+
+
+def last_id(db: Database) -> int:
+    """The id of the newest job; 0 if there is none."""
+    [(newest,)] = db.execute("SELECT coalesce(max(id), 0) FROM job").fetchall()
+    return int(newest)
+
+
+def said(db: Database, job_id: int, kind: str) -> str:
+    """The text of a job's last event of that kind; empty if there is none."""
+    sql = "SELECT text FROM job_event WHERE job_id = ? AND kind = ? ORDER BY id DESC LIMIT 1"
+    return "".join(row[0] for row in db.execute(sql, [job_id, kind]).fetchall())
 
 
 def cached(db: Database, key: str) -> Job | None:

@@ -16,9 +16,9 @@ import pysqlite3
 from sqlite_utils import Database
 
 from store import database, jobs
-from store.errors import BadInput, Damaged, Missing
+from store.errors import BadInput, Damaged, Missing, WorkbenchError
 from store.files import FOLDERS, FileStore, StoredFile, hold_ballast, sync
-from store.lock import LOCK_NAME, WriteLock
+from store.lock import LOCK_NAME, WriteLock, held_on_other_node
 
 DATABASE_NAME = "project.db"
 """What makes a directory a project."""
@@ -48,19 +48,24 @@ class ModelRecord:
 class Project:
     """An open project. Make one with `create` or `open`; it is a context manager that closes itself.
 
-    One thread uses one `Project`; a process may have one that writes and any number that read.
+    One thread uses one `Project`; a process may have one that works and any number that read or note.
     """
 
     directory: Path
     db: Database
     files: FileStore
+    lock: WriteLock | None
+    """The project's lock, where this process works on it."""
+    writable: bool
+    """Whether rows can be written."""
 
-    def __init__(self, directory: Path, db: Database, lock: WriteLock | None) -> None:
-        """Wrap an open database; `lock` is held by a writer and None for a reader."""
+    def __init__(self, directory: Path, db: Database, lock: WriteLock | None, writable: bool) -> None:
+        """Wrap an open database; `lock` is held by the one process that works, and None for all others."""
         self.directory = directory
         self.db = db
         self.files = FileStore(directory)
-        self._lock = lock
+        self.lock = lock
+        self.writable = writable
 
     @classmethod
     def create(cls, directory: Path, model: ModelRecord, version: str) -> Self:
@@ -84,27 +89,34 @@ class Project:
         return cls._open_locked(directory, lock)
 
     @classmethod
-    def open(cls, directory: Path, write: bool) -> Self:
+    def open(cls, directory: Path, write: bool, work: bool = True) -> Self:
         """Open an existing project.
 
-        A writer takes the project's lock (refused in one line if another process has it), migrates, marks jobs that a
-        dead process left as `interrupted`, and sweeps leftovers. A reader only reads, and never waits.
+        Who writes and works takes the project's lock (refused in one line if another process has it), migrates, marks
+        jobs that a dead process left as `interrupted`, and sweeps leftovers. Who writes without `work` only notes rows
+        (a queued job, a label, a supernode), runs no job and writes no file; that is possible beside one that works. A
+        reader only reads, and never waits.
         """
-        path = directory / DATABASE_NAME
-        if not path.is_file():
-            raise Missing(f"no project in {directory}", "`workbench init DIR` makes one")
-        if write:
+        path = _database_of(directory)
+        if write and work:
             return cls._open_locked(directory, WriteLock.take(directory))
         with ExitStack() as undo:
-            db = database.connect(path, write=False)
+            db = database.connect(path, write=write)
             undo.callback(db.close)
             database.refuse_newer(db, path)
+            if write:
+                _refuse_far_journal(db, directory)
             undo.pop_all()
         if database.schema_version(db) < database.newest_version():
             db.close()
             cls.open(directory, write=True).close()
-            db = database.connect(path, write=False)
-        return cls(directory, db, None)
+            db = database.connect(path, write=write)
+        return cls(directory, db, None, write)
+
+    @classmethod
+    def open_beside(cls, directory: Path, lock: WriteLock) -> Self:
+        """Open for work under a lock that the parent process took and has put everything right with."""
+        return cls(directory, database.connect(_database_of(directory), write=True), lock, True)
 
     @classmethod
     def locate(cls, explicit: Path | None = None) -> Path:
@@ -129,11 +141,6 @@ class Project:
         if row is None:
             raise Damaged(f"{self.directory / DATABASE_NAME} names no model", "restore it from a copy or a pack")
         return ModelRecord(*row)
-
-    @property
-    def writable(self) -> bool:
-        """Whether this project was opened for writing, and so holds the lock."""
-        return self._lock is not None
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -168,8 +175,8 @@ class Project:
     def close(self) -> None:
         """Close the database and let the next writer in."""
         self.db.close()
-        if self._lock:
-            self._lock.release()
+        if self.lock:
+            self.lock.release()
 
     def __enter__(self) -> Self:
         return self
@@ -194,10 +201,24 @@ class Project:
             database.migrate(db)
             jobs.interrupt_abandoned(db)
             hold_ballast(directory)
-            project = cls(directory, db, lock)
+            project = cls(directory, db, lock, True)
             project.sweep()
             undo.pop_all()
         return project
+
+
+def _database_of(directory: Path) -> Path:
+    """The project's database; `Missing` if there is none."""
+    path = directory / DATABASE_NAME
+    if not path.is_file():
+        raise Missing(f"no project in {directory}", "`workbench init DIR` makes one")
+    return path
+
+
+def _refuse_far_journal(db: Database, directory: Path) -> None:
+    """On a network file system only one node writes: raise `WorkbenchError` naming it, if that is another one."""
+    if db.execute("PRAGMA journal_mode").fetchone()[0] != "wal" and (holder := held_on_other_node(directory)):
+        raise WorkbenchError(f"{directory} is being written by {holder}", "run this command on that node")
 
 
 def _write_database(path: Path, model: ModelRecord, version: str) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from store.errors import Damaged
 from store.files import StoredFile
+from store.jobs import ORIGIN
 from store.project import ModelRecord, Project
 from store.search import index_feature
 
@@ -24,7 +25,8 @@ Tables = dict[str, list[dict[str, Any]]]
 
 TABLES = (
     "file", "job", "job_event", "prompt", "baseline", "capture", "shard", "dictionary", "training_point", "feature",
-    "example", "graph", "node", "edge", "supernode", "intervention", "effect", "finding",
+    "example", "graph", "node", "edge", "supernode", "intervention", "effect",
+    "edge_effect", "supernode_effect", "finding",
 )  # fmt: skip
 """What travels, referenced tables first."""
 _BLOB = "base64:"
@@ -39,7 +41,9 @@ def export_rows(db: Database, *, activations: bool) -> Tables:
         tables[table] = [{name: _as_json(value) for name, value in row.items()} for row in rows]
     tables["job"] = [job for job in tables["job"] if job["state"] == "succeeded"]
     succeeded = {job["id"] for job in tables["job"]}
-    tables["job_event"] = [event for event in tables["job_event"] if event["job_id"] in succeeded]
+    tables["job_event"] = [
+        event for event in tables["job_event"] if event["job_id"] in succeeded and event["kind"] != ORIGIN
+    ]
     if not activations:
         left_out = {shard["file_id"] for shard in tables["shard"]}
         tables["shard"] = []

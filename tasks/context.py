@@ -58,6 +58,15 @@ class Context:
             self._model = load_project_model(self.project)
         return self._model
 
+    @property
+    def loaded(self) -> bool:
+        """Whether the model is in memory."""
+        return self._model is not None
+
+    def unload(self) -> None:
+        """Let the model go; the next use loads it again."""
+        self._model = None
+
     def check(self) -> None:
         """Raise `Cancelled` if the person asked to stop. Call it between batches (`stage` does)."""
         if self.cancelled.is_set():

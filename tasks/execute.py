@@ -8,8 +8,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
 from typing import Any
+
+from pydantic import ValidationError
 
 from store import jobs
 from store.errors import BadInput, Cancelled, Damaged, Missing, WorkbenchError
@@ -18,7 +21,7 @@ from store.json_numbers import finite
 from store.project import Project
 from tasks.context import Context, ProgressSink
 from tasks.params import Params
-from tasks.registry import task
+from tasks.registry import Task, task
 
 _SECONDS_BETWEEN_REPORTS = 1.0
 
@@ -32,18 +35,58 @@ def execute(kind: str, params: Params, context: Context, reuse: bool = False) ->
     params name are still the same. Bad input leaves no job behind; any other end is in the job's row.
     """
     project, work = context.project, task(kind)
-    params_json = json.dumps(params.model_dump(mode="json"), sort_keys=True)
-    key = jobs.params_hash(kind, params_json, project.model.revision)
+    params_json, key = _request(kind, params, project)
     if reuse and (earlier := _sound_document(project, key)) is not None:
         return earlier
     job_id = jobs.start(project.db, kind, params_json, key)
-    with _Run(project, job_id) as run, _progress_to_row(context, job_id):
+    with _Run(project, job_id) as run:
+        return _work(run, work, params, context)
+
+
+def enqueue(kind: str, params: Params, project: Project, origin: Path) -> int:
+    """Queue the task `kind` for a worker and return the job's id; relative paths in `params` start at `origin`."""
+    return jobs.submit(project.db, task(kind).kind, *_request(kind, params, project), str(origin))
+
+
+def run_claimed(job_id: int, context: Context, stopped_as: Callable[[], jobs.Ended]) -> dict[str, Any]:
+    """Run a job that was queued and is `running` now, as `execute` would have; its document.
+
+    Whatever goes wrong stays in its row, bad input too, with the exit code for whoever waits. `stopped_as` says what a
+    job becomes that is asked to stop: `cancelled` if a person asked, `interrupted` if the worker has to end.
+    """
+    project = context.project
+    with _Run(project, job_id, queued=True, stopped_as=stopped_as) as run:
+        job = jobs.show(project.db, job_id)
+        work = task(job.kind)
+        return _work(run, work, _stored_params(work, job), context)
+
+
+def _work(run: _Run, work: Task, params: Params, context: Context) -> dict[str, Any]:
+    """Do the work of a running job; its rows and its `succeeded` are one transaction."""
+    project = context.project
+    with _progress_to_row(context, run.job_id):
         result = work.run(params, context)
         with project.transaction():
-            saved = result.save(project, job_id)
-            document: dict[str, Any] = finite({"seconds": run.elapsed_s} | saved | {"job": job_id})
-            jobs.succeed(project.db, job_id, document, run.elapsed_s, run.cpu_s)
+            saved = result.save(project, run.job_id)
+            document: dict[str, Any] = finite({"seconds": run.elapsed_s} | saved | {"job": run.job_id})
+            jobs.succeed(project.db, run.job_id, document, run.elapsed_s, run.cpu_s)
     return document
+
+
+def _request(kind: str, params: Params, project: Project) -> tuple[str, str]:
+    """The params as JSON, and the key of their result."""
+    params_json = json.dumps(params.model_dump(mode="json"), sort_keys=True)
+    return params_json, jobs.params_hash(kind, params_json, project.model.revision)
+
+
+def _stored_params(work: Task, job: jobs.Job) -> Params:
+    """The params of a row; `BadInput` if this workbench's task does not take them."""
+    try:
+        return work.params_type.model_validate(job.params)
+    except ValidationError as error:
+        first = error.errors()[0]
+        fault = f"job {job.id} has params that {job.kind} does not take ({first['loc']}: {first['msg']})"
+        raise BadInput(fault, f"ask again: `workbench {' '.join(work.words)} --help`") from error
 
 
 @dataclass
@@ -52,6 +95,9 @@ class _Run:
 
     project: Project
     job_id: int
+    queued: bool = False
+    """Whether the job's row was there before, so that it stays whatever happens."""
+    stopped_as: Callable[[], jobs.Ended] = lambda: "cancelled"
     _started: float = field(default_factory=time.monotonic)
     _cpu_started: float = field(default_factory=time.process_time)
 
@@ -71,20 +117,27 @@ class _Run:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if error is None:
             return
-        db = self.project.db
         if is_disk_full(error):
             release_ballast(self.project.directory)
         self.project.sweep()
-        line = str(error) if isinstance(error, WorkbenchError) else f"{type(error).__name__}: {error}"
-        if isinstance(error, BadInput | Missing):
+        full = f"no room left on the disk of {self.project.directory}"
+        told = WorkbenchError(full, "make room and run the same command again") if is_disk_full(error) else error
+        self._end(error, str(told) if isinstance(told, WorkbenchError) else f"{type(told).__name__}: {told}")
+        if told is not error:
+            raise told from error
+
+    def _end(self, error: BaseException, line: str) -> None:
+        """Write how the job ended."""
+        db = self.project.db
+        stopped = isinstance(error, Cancelled | KeyboardInterrupt)
+        if isinstance(error, BadInput | Missing) and not self.queued:
             jobs.withdraw(db, self.job_id, line)
-        elif isinstance(error, Cancelled | KeyboardInterrupt):
-            jobs.finish(db, self.job_id, "cancelled", line, self.elapsed_s, self.cpu_s)
-        else:
-            jobs.finish(db, self.job_id, "failed", line, self.elapsed_s, self.cpu_s)
-        if is_disk_full(error):
-            full = f"no room left on the disk of {self.project.directory}"
-            raise WorkbenchError(full, "make room and run the same command again") from error
+            return
+        if self.queued:
+            code = error.exit_code if isinstance(error, WorkbenchError) else 130 if stopped else 1
+            jobs.add_event(db, self.job_id, jobs.EXIT, str(code))
+        state = self.stopped_as() if stopped else "failed"
+        jobs.finish(db, self.job_id, state, line, self.elapsed_s, self.cpu_s)
 
 
 @dataclass
