@@ -1,10 +1,10 @@
-"""What becomes of which features, and where (METHOD §5); `tasks.graphs.feature_name` has the grammar of their names.
+"""What becomes of which features, and where (METHOD §5), as tables; `tasks.graphs.edit` has the grammar.
 
 Every edit is z' = multiply · z + add: ablate 0·z, scale c·z, steer z + s, set (a swap) 0·z + v.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
@@ -13,25 +13,6 @@ from torch import Tensor
 from store.errors import BadInput
 from tasks.dictionaries.dictionary_set import DictionarySet
 from tasks.graphs.feature_name import FeatureName
-
-
-def parse_valued(text: str) -> tuple[str, str]:
-    """Split `FEATURE=VALUE` as in --scale and --steer."""
-    name, sign, value = text.partition("=")
-    if not sign or not value:
-        raise BadInput(f"{text!r} has no value", "write it as L12/345@7=2")
-    return name, value
-
-
-def parse_number(text: str) -> float:
-    """A finite number; `BadInput` otherwise."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = float("nan")
-    if not torch.isfinite(torch.tensor(value)):
-        raise BadInput(f"{text!r} is not a number", "write a plain number such as 2 or -1.5")
-    return value
 
 
 @dataclass(frozen=True)
@@ -51,6 +32,14 @@ class Edits:
     def take(self, chosen: Tensor) -> "Edits":
         """The edits of a mask or an index."""
         return Edits(*(getattr(self, name)[chosen] for name in self.__dataclass_fields__))
+
+    def at_dose(self, dose: float) -> "Edits":
+        """The same edits, `dose` times as strong: z' = z + dose · (multiply · z + add - z)."""
+        return replace(self, multiply=1 + dose * (self.multiply - 1), add=dose * self.add)
+
+    def at_row(self, row: int) -> "Edits":
+        """The same edits in another row of a batch."""
+        return replace(self, row=torch.full_like(self.row, row))
 
     @classmethod
     def join(cls, parts: Sequence["Edits"]) -> "Edits":

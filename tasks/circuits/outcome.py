@@ -1,4 +1,4 @@
-"""What an intervention did to the next token: logits, probability, rank, divergence (METHOD §5)."""
+"""What an intervention did to the next token: logits, probability, rank, divergence, movers (METHOD §5)."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from store.errors import WorkbenchError
 from tasks.model.language_model import LanguageModel
 
 
@@ -34,7 +35,7 @@ def next_token(
 ) -> NextToken:
     """Describe one row of logits."""
     probabilities = logits.softmax(-1)
-    top = probabilities.topk(n_top)
+    top = probabilities.topk(min(n_top, len(probabilities)))
     return NextToken(
         logit=float(logits[decisive]),
         rival_logit=float(logits[rival]),
@@ -43,6 +44,42 @@ def next_token(
         rank=int((logits > logits[decisive]).sum()),
         top=[(model.token_text(i), p) for i, p in zip(top.indices.tolist(), top.values.tolist(), strict=True)],
     )
+
+
+@dataclass(frozen=True)
+class Mover:
+    """One token whose logit or probability an edit changed."""
+
+    token: str
+    before: float
+    after: float
+
+
+@dataclass(frozen=True)
+class Movers:
+    """The tokens that a quantity rose most for and fell most for, strongest first."""
+
+    up: list[Mover]
+    down: list[Mover]
+
+
+def top_movers(
+    model: LanguageModel, before: Float[Tensor, " vocab"], after: Float[Tensor, " vocab"], n_top: int
+) -> Movers:
+    """At most `n_top` tokens each way, of logits or of probabilities; a token that did not move is in neither."""
+    change = after - before
+    lists = []
+    for direction in (change, -change):
+        top = direction.topk(min(n_top, len(direction)))
+        moved = top.indices[top.values > 0].tolist()
+        lists.append([Mover(model.token_text(i), float(before[i]), float(after[i])) for i in moved])
+    return Movers(*lists)
+
+
+def refuse_not_finite(logits: Float[Tensor, "*row vocab"], when: str) -> None:
+    """`WorkbenchError` if the edits drove the model out of the range of its numbers."""
+    if not bool(logits.isfinite().all()):
+        raise WorkbenchError(f"the logits {when} are not finite", "use smaller values; nothing was measured")
 
 
 def divergence(before: Float[Tensor, " vocab"], after: Float[Tensor, " vocab"]) -> float:
@@ -64,6 +101,7 @@ def continuation(
     text = list(tokens)
     for _ in range(n_tokens):
         logits = logits_of(text).cpu()
+        refuse_not_finite(logits, f"after {len(text) - len(tokens)} generated tokens")
         if temperature == 0:
             chosen = int(logits.argmax())
         else:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import groupby
 
 from store.errors import BadInput
 from store.graphs import NodeRecord
@@ -25,6 +26,21 @@ PATTERN = re.compile(
 HOW = "write features as L12/345, L12/345@7, L12/345@-1 or L4-12/*@*"
 
 
+class Misread(BadInput):
+    """Text that breaks a grammar. `at` is the character at fault, counted from 0 in the text that was read."""
+
+    def __init__(self, piece: str, expected: str, at: int, mend: str) -> None:
+        """`piece` of the text should have been `expected`, and ceases to be so at the character `at`."""
+        super().__init__(f"{piece!r} is not {expected} (at character {at + 1})", mend)
+        self.piece = piece
+        self.expected = expected
+        self.at = at
+
+    def moved(self, offset: int) -> Misread:
+        """The same fault in a longer text, in which this one begins at `offset`."""
+        return Misread(self.piece, self.expected, self.at + offset, self.mend)
+
+
 @dataclass(frozen=True)
 class FeatureName:
     """A feature, or many, as a person writes them. `None` stands for all."""
@@ -33,13 +49,18 @@ class FeatureName:
     feature: int | None
     positions: tuple[int, ...] | None
 
+    def __str__(self) -> str:
+        """The shortest spelling; it is read back as the same name."""
+        feature = "*" if self.feature is None else self.feature
+        where = "" if self.positions is None else "@" + ",".join(map(str, self.positions))
+        return f"L{_ranges(self.layers)}/{feature}{where}"
+
 
 def parse_feature(text: str) -> FeatureName:
-    """Read one name; `BadInput` points at the character where the grammar breaks."""
+    """Read one name; `Misread` points at the character where the grammar breaks."""
     match = PATTERN.match(text)
     if match is None or match.end() != len(text):
-        at = _first_fault(text) if match is None else match.end()
-        raise BadInput(f"{text!r} is not a feature (at character {at + 1})", HOW)
+        raise Misread(text, "a feature", _first_fault(text) if match is None else match.end(), HOW)
     layers: list[int] = []
     for part in match["layers"].split(","):
         first, _, last = part.partition("-")
@@ -58,6 +79,12 @@ def _first_fault(text: str) -> int:
     """The length of the longest beginning that some feature name could have."""
     prefix = re.match(rf"L?(?:{LAYERS})?/?", text)
     return 0 if prefix is None or not text.startswith("L") else prefix.end()
+
+
+def _ranges(layers: tuple[int, ...]) -> str:
+    """`4-12,20` of sorted layers."""
+    runs = [[layer for _, layer in run] for _, run in groupby(enumerate(layers), lambda each: each[1] - each[0])]
+    return ",".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
 
 
 _LEAF = re.compile(rf"(?:L(?P<layer>{LAYER}))?@(?P<position>\*|-?{NUMBER})")

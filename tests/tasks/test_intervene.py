@@ -11,6 +11,7 @@ import torch
 from store.errors import BadInput
 from tasks.circuits.frozen import freeze
 from tasks.context import Context
+from tasks.graphs.edit import parse_line
 from tests.oracle.interventions import Change, features, intervened_logits
 from tests.oracle.linearised_model import Place
 from tests.oracle.plain_dictionary import Layers, PlainDictionary
@@ -61,7 +62,8 @@ def test_the_document_is_what_the_seeds_forward_pass_gives(context: Context, pla
         (2, 6, d): Change(0.0, float(there[2][6, d])),
     }  # fmt: skip
     before, after = twin(context, plain, {}), twin(context, plain, changes, spelling)
-    assert document["edits"] == 4 and (document["decisive"], document["rival"]) == ("w9", "w30")
+    assert document["edits"] == [f"ablate L0/{a}@3", f"scale L0/{b}@3=-2", f"steer L0/{c}@3=+1.5", f"swap L2/{d}@-1"]
+    assert document["places"] == 4 and (document["decisive"], document["rival"]) == ("w9", "w30")
     for logits, found in ((before, document["baseline"]), (after, document["outcome"])):
         probabilities = logits.softmax(-1)
         assert found["logit"] == pytest.approx(float(logits[9]), abs=1e-5)
@@ -120,12 +122,16 @@ def test_sampling_depends_on_the_seed_alone(context: Context) -> None:
 
 
 def test_the_row_holds_the_edits_and_both_sides(context: Context) -> None:
-    document = run(context, "intervene", prompt=PROMPT, scale=("L2/5@1=3",), **SHORT)
+    document = run(context, "intervene", prompt=PROMPT, scale=("L2/5@1=3",), sweep="0..1/2", **SHORT)
     row = context.project.db.table("intervention").get(document["intervention"])
     assert row["job_id"] == document["job"] and row["prompt"] == PROMPT
-    assert json.loads(row["edits"])["scale"] == ["L2/5@1=3"]
+    asked = json.loads(row["edits"])
+    assert asked["edits"] == ["scale L2/5@1=3"] and [str(parse_line(line)) for line in asked["edits"]] == asked["edits"]
+    assert (asked["dictionary"], asked["spelling"], asked["sweep"]) == ("toy", "delta", "0..1/2")
     assert json.loads(row["baseline"]) == document["baseline"]
-    assert json.loads(row["outcome"]) == document["outcome"]
+    outcome = json.loads(row["outcome"])
+    assert {name: outcome[name] for name in document["outcome"]} == document["outcome"]
+    assert outcome["sweep"] == document["sweep"] and outcome["kl"] == document["kl"]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,4 @@
-"""The edit grammar: what is read, what is refused with a pointing finger, and the places a name stands for."""
-
-from collections.abc import Callable
+"""Feature names, the places that they stand for, and edits as tables for texts of any length."""
 
 import pytest
 import torch
@@ -8,10 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from store.errors import BadInput
-from tasks.circuits.edits import expand, parse_number
-from tasks.circuits.request import Edit, ablation, refuse_unequal, resolve, scaling, steering, swapping
+from tasks.circuits.edits import Edits, expand
+from tasks.circuits.request import Maxima, Request, refuse_unequal, resolve
 from tasks.dictionaries.dictionary_set import DictionarySet
 from tasks.dictionaries.neurons import Neurons
+from tasks.graphs.edit import Edit, parse_line
 from tasks.graphs.feature_name import FeatureName, parse_feature
 
 CPU = torch.device("cpu")
@@ -23,12 +22,24 @@ def no_maximum(layer: int, feature: int) -> float:
     raise AssertionError(f"nobody asked for the maximum of {layer}/{feature}")
 
 
-def table(edits: list[Edit], length: int, n_prompt: int = 4) -> dict[Place, tuple[float, float]]:
-    """Place -> (multiply, add) of edits resolved for a text of `length` tokens."""
-    other = {layer: torch.full((n_prompt, 6), 10.0 * (layer + 1)) for layer in SET.layers}
-    found = resolve(edits, SET, n_prompt, CPU, other, lambda layer, feature: layer + feature / 10)(length)
-    places = zip(found.layer.tolist(), found.position.tolist(), found.index.tolist(), strict=True)
-    return dict(zip(places, zip(found.multiply.tolist(), found.add.tolist(), strict=True), strict=True))
+def edit(line: str) -> Edit:
+    """The edit of a line."""
+    found = parse_line(line)
+    assert found is not None
+    return found
+
+
+def resolved(lines: list[str], length: int, generated: bool = True, maximum: Maxima = no_maximum) -> Edits:
+    """The table of all lines for a text of `length` tokens, of which 4 are the prompt."""
+    other = {layer: torch.full((4, 6), 10.0 * (layer + 1)) for layer in SET.layers}
+    return resolve(Request([edit(line) for line in lines], SET, 4, CPU, other, maximum, generated))(length)
+
+
+def places(found: Edits) -> dict[Place, tuple[float, float]]:
+    """Place -> (multiply, add)."""
+    columns = (found.layer, found.position, found.index, found.multiply, found.add)
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    return {(layer, position, index): (multiply, add) for layer, position, index, multiply, add in rows}
 
 
 @given(
@@ -86,38 +97,35 @@ def test_layers_that_run_backwards_are_refused() -> None:
         parse_feature("L1,6-4/3")
 
 
-@pytest.mark.parametrize("text", ["", "nan", "inf", "-inf", "1e99", "two", "1,5", "0x10"])
-def test_what_is_no_finite_number_is_refused(text: str) -> None:
-    with pytest.raises(BadInput, match="is not a number"):
-        parse_number(text)
-
-
-@pytest.mark.parametrize("make", [scaling, steering])
-@pytest.mark.parametrize("text", ["L0/1", "L0/1=", "=2"])
-def test_an_edit_without_its_value_is_refused(make: Callable[[str], Edit], text: str) -> None:
-    with pytest.raises(BadInput):
-        make(text)
-
-
 def test_each_operation_is_an_affine_map_of_the_activation() -> None:
-    edits = [ablation("L0/1@1"), scaling("L0/2@-1=-1.5"), steering("L2/3@0,2=+3"), swapping("L3/4@1")]
-    assert table([*edits, steering("L3/5@2=+2max")], 4) == {
+    lines = ["ablate L0/1@1", "scale L0/2@-1=-1.5", "steer L2/3@0,2=+3", "swap L3/4@1", "steer L3/5@2=+2max"]
+    assert places(resolved(lines, 4, maximum=lambda layer, feature: layer + feature / 10)) == {
         (0, 1, 1): (0.0, 0.0), (0, 3, 2): (-1.5, 0.0), (2, 0, 3): (1.0, 3.0), (2, 2, 3): (1.0, 3.0),
         (3, 1, 4): (0.0, 40.0), (3, 2, 5): (1.0, 7.0),
     }  # fmt: skip
 
 
 def test_named_positions_mean_the_prompts_and_none_means_every_token_of_a_growing_text() -> None:
-    edits = [ablation("L0/1@-1"), scaling("L2/2=3"), swapping("L3/4")]
-    for length in (4, 6):
-        found = table(edits, length)
-        assert {place for place in found if place[0] == 0} == {(0, 3, 1)}
-        assert {place for place in found if place[0] == 2} == {(2, at, 2) for at in range(length)}
-        assert {place for place in found if place[0] == 3} == {(3, at, 4) for at in range(4)}
+    lines = ["ablate L0/1@-1", "scale L2/2=3", "swap L3/4"]
+    for length, generated in ((4, True), (6, True), (6, False)):
+        found = set(places(resolved(lines, length, generated)))
+        reached = length if generated else 4
+        assert found == {(0, 3, 1)} | {(2, at, 2) for at in range(reached)} | {(3, at, 4) for at in range(4)}
+
+
+@given(st.floats(-5, 5))
+def test_a_dose_moves_every_feature_that_many_times_as_far(dose: float) -> None:
+    lines = ["ablate L0/1@1", "scale L0/2@1=-1.5", "steer L2/3@0=+3", "swap L3/4@1"]
+    whole, dosed = resolved(lines, 4), resolved(lines, 4).at_dose(dose)
+    z = torch.tensor([0.7, -1.1, 2.0, 0.3])
+    moved, expected = (edits.multiply * z + edits.add - z for edits in (dosed, whole))
+    torch.testing.assert_close(moved, dose * expected, atol=1e-5, rtol=1e-5)
 
 
 def test_a_star_is_every_feature_of_the_layers() -> None:
-    assert set(table([ablation("L2-3/*@0")], 4)) == {(layer, 0, index) for layer in (2, 3) for index in range(6)}
+    assert set(places(resolved(["ablate L2-3/*@0"], 4))) == {
+        (layer, 0, index) for layer in (2, 3) for index in range(6)
+    }
 
 
 @pytest.mark.parametrize(
@@ -138,11 +146,20 @@ def test_a_place_that_is_not_there_is_refused(text: str, line: str) -> None:
 @pytest.mark.parametrize("second", ["L2/3@1", "L2/3", "L2/*@-3", "L0,2/3@1,2"])
 def test_a_place_that_is_edited_twice_is_refused_by_name(second: str) -> None:
     with pytest.raises(BadInput, match="L2/3@1 is edited twice"):
-        resolve([ablation("L2/3@1"), steering(f"{second}=1")], SET, 4, CPU, {}, no_maximum)
+        resolved(["ablate L2/3@1", f"steer {second}=1"], 4)
 
 
-@pytest.mark.parametrize("lengths", [(3, 4), (4, 3), (0, 1)])
-def test_prompts_of_unequal_length_are_refused_with_both_lengths(lengths: tuple[int, int]) -> None:
-    with pytest.raises(BadInput, match=f"different lengths: {lengths[0]} and {lengths[1]} tokens"):
-        refuse_unequal([0] * lengths[0], [0] * lengths[1])
-    refuse_unequal([0] * 3, [1] * 3)
+@pytest.mark.parametrize(
+    ("clean", "corrupt", "line"),
+    [
+        ([1, 2, 3], [1, 9, 3, 4], "3 and 4 tokens, parting at position 1"),
+        ([1, 2, 3, 4], [1, 2], "4 and 2 tokens, parting at position 2"),
+        ([], [1], "0 and 1 tokens, parting at position 0"),
+    ],
+)
+def test_prompts_of_unequal_length_are_refused_with_both_lengths_and_where_they_part(
+    clean: list[int], corrupt: list[int], line: str
+) -> None:
+    with pytest.raises(BadInput, match=f"different lengths: {line}"):
+        refuse_unequal(clean, corrupt)
+    refuse_unequal(clean, [9] * len(clean))

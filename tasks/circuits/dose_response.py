@@ -1,0 +1,60 @@
+"""Edits at several doses in one batch, and what first order says of them (METHOD §2, §5; doses: `tasks.doses`).
+
+The prediction is the derivative of the target in the unmodified model along the edits: at dose d it is
+d · Σ (z'_as_written - z) · ∂target/∂z, a straight line through zero that touches the curve there.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from tasks.circuits.edits import Edits
+from tasks.circuits.effect import predicted_effects
+from tasks.circuits.nodes import ActiveFeatures
+from tasks.circuits.targets import LogitTarget
+from tasks.dictionaries.dictionary_set import DictionarySet
+from tasks.model.language_model import LanguageModel
+
+BatchLogits = Callable[[Edits, int], Float[Tensor, "row pos vocab"]]
+"""(edits of a batch, its number of rows) -> logits."""
+
+
+def logits_at_doses(
+    logits_of: BatchLogits,
+    edits: Edits,
+    doses: Sequence[float],
+    batch: int,
+    advance: Callable[[float], None] = lambda _: None,
+) -> Float[Tensor, "dose vocab"]:
+    """Next-token logits at every dose, at most `batch` of them in one run."""
+    rows = []
+    for first in range(0, len(doses), batch):
+        block = doses[first : first + batch]
+        together = Edits.join([edits.at_dose(dose).at_row(row) for row, dose in enumerate(block)])
+        rows.append(logits_of(together, len(block))[:, -1].clone())
+        advance(len(block))
+    return torch.cat(rows)
+
+
+def predicted_change(
+    model: LanguageModel,
+    tokens: Sequence[int],
+    dictionaries: DictionarySet,
+    edits: Edits,
+    activations: Mapping[int, Float[Tensor, "pos feature"]],
+    target: LogitTarget,
+) -> float:
+    """First-order change (after - before) of the target under the edits as they are written, nats.
+
+    `activations` are the features of the unmodified prompt by layer.
+    """
+    moved = torch.zeros_like(edits.add)
+    for layer in edits.layer.unique().tolist():
+        rows = edits.layer == layer
+        here = edits.take(rows)
+        moved[rows] = (here.multiply - 1) * activations[layer][here.position, here.index] + here.add
+    places = ActiveFeatures(edits.layer, edits.position, edits.index, moved)
+    touched = dictionaries.only(edits.layer.unique().tolist())
+    return float(predicted_effects(model, tokens, touched, places, target).sum())
