@@ -124,11 +124,12 @@ class RowBlock:
         kept = sizes > smallest_kept * size[:, None]
         start = torch.zeros(len(size) + 1, dtype=torch.long, device=size.device)
         torch.cumsum(kept.sum(1), 0, out=start[1:])
+        place = kept.view(-1).nonzero().squeeze(1)
         return cls(
             features=features,
             start=start,
-            column=kept.nonzero()[:, 1].int(),
-            share=rows.shares[kept],
+            column=(place % kept.shape[1]).int(),
+            share=rows.shares.view(-1)[place],
             total=rows.shares.sum(1),
             size=size,
             bias=rows.bias,
@@ -151,8 +152,7 @@ class RowBlock:
 
     def totals(self, row: Int[Tensor, " edge"], share: Float[Tensor, " edge"]) -> Float[Tensor, "6 row"]:
         """Per row: bias, value, gap, size, and what has no edge among these: its sum and the sum of its sizes."""
-        inside = torch.zeros(2, len(self.size), device=self.size.device)
-        inside.index_add_(1, row, torch.stack([share, share.abs()]))
+        inside = torch.stack([torch.bincount(row, each, len(self.size)).float() for each in (share, share.abs())])
         outside = torch.stack([self.total, self.size]) - inside
         return torch.cat([torch.stack([self.bias, self.value, self.gap, self.size]), outside])
 
@@ -160,4 +160,6 @@ class RowBlock:
         """(source, row, share) of the edges from numbered columns (`number` ≥ 0)."""
         source = number[self.column]
         inside = source >= 0
+        if bool(inside.all()):
+            return source, self.row, self.share
         return source[inside], self.row[inside], self.share[inside]
