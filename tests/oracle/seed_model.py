@@ -87,6 +87,10 @@ class SeedModel:
         """The unmodified MLP."""
         return self.down(layer, self.hidden(layer, u))
 
+    def pattern(self, layer: int, live: Tensor) -> Tensor:
+        """The attention pattern that is used, [head, query, key]: a twin may put another in its place."""
+        return live
+
     def _attention(self, layer: int, x: Tensor, frozen: bool) -> Tensor:
         config, name = self.config, f"model.layers.{layer}.self_attn"
         q, k, v = (
@@ -107,7 +111,7 @@ class SeedModel:
         position = torch.arange(len(x))
         distance = position[:, None] - position[None]
         hidden = (distance < 0) | (distance >= (config.sliding_window if sliding else len(x)))
-        pattern = scores.masked_fill(hidden, -torch.inf).softmax(-1)
+        pattern = self.pattern(layer, scores.masked_fill(hidden, -torch.inf).softmax(-1))
         mixed = (pattern.detach() if frozen else pattern) @ v
         return self.linear(mixed.transpose(0, 1).flatten(1), f"{name}.o_proj")
 

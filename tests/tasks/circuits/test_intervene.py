@@ -1,16 +1,20 @@
 """Edits in the real model against the seed's forward pass written out (seed §9-§11)."""
 
 from collections.abc import Callable, Mapping
+from typing import Any, cast
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from store.errors import WorkbenchError
 from tasks.circuits.edits import Edits
 from tasks.circuits.intervene import Spelling, edited_logits, measure_each
+from tasks.circuits.regime import Freeze
 from tasks.circuits.targets import LogitTarget
 from tasks.dictionaries.dictionary_set import DictionarySet
-from tasks.dictionaries.splice import replacement, spliced_logits
+from tasks.dictionaries.protocol import Dictionary
+from tasks.dictionaries.splice import Splice, replacement, spliced_logits
 from tasks.model.language_model import LanguageModel
 from tests.oracle.interventions import Change, features, intervened_logits
 from tests.oracle.linearised_model import Place
@@ -169,3 +173,149 @@ def test_plain_hooks_are_nnsight(tiny_model: Models, family: str) -> None:
             hook.remove()
     with torch.no_grad():
         assert torch.equal(spliced_logits(model, tokens, splices), hooked)
+
+
+@pytest.mark.parametrize("spelling", list(Spelling))
+@pytest.mark.parametrize(("family", "kind"), CASES)
+def test_runs_that_start_at_the_first_edited_layer_are_whole_runs(
+    tiny_model: Models, seed_model: Twins, family: str, kind: str, spelling: Spelling
+) -> None:
+    model = tiny_model(family)
+    dictionaries, plain = made(model, kind)
+    target = LogitTarget(9, len(TOKENS) - 1, 1.0, rival=30)
+    late = [place for place in active_places(seed_model(family), plain) if place[0] == max(plain)][:3]
+    for changes in [*each_operation(seed_model(family), plain).values(), {place: Change(0.0, 1.0) for place in late}]:
+        shared = measure_each(model, TOKENS, dictionaries, [table(changes)], target, spelling=spelling)
+        whole = edited_logits(model, TOKENS, dictionaries, table(changes), 1, spelling)
+        torch.testing.assert_close(shared, target.value(whole), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("freeze", list(Freeze))
+def test_edits_that_give_each_feature_its_own_value_change_nothing(
+    tiny_model: Models, seed_model: Twins, freeze: Freeze
+) -> None:
+    model = tiny_model("gemma2")
+    dictionaries, plain = made(model, "sae")
+    z = features(seed_model("gemma2"), TOKENS, plain)
+    active = active_places(seed_model("gemma2"), plain)
+    unmodified = model.logits(model.token_tensor(TOKENS))[0]
+    value = {place: float(z[place[0]][place[1], place[2]]) for place in active}
+    from_itself = table({place: Change(0.0, value[place]) for place in active})
+    ablated = table({place: Change(0.0, 0.0) for place in active[::5]})
+    restored = Edits.join([ablated, table({place: Change(1.0, value[place]) for place in active[::5]})])
+    for nothing in (from_itself, restored):
+        found = edited_logits(model, TOKENS, dictionaries, nothing, 1, freeze=freeze)[0]
+        torch.testing.assert_close(found, unmodified, rtol=1e-5, atol=1e-5)
+    cut = edited_logits(model, TOKENS, dictionaries, ablated, 1, freeze=freeze)[0]
+    assert float((cut - unmodified).abs().max()) > 1e-2
+
+
+def test_ablating_every_feature_leaves_bias_and_error_alone(tiny_model: Models, seed_model: Twins) -> None:
+    model = tiny_model("gemma3_text")
+    dictionaries, plain = made(model, "sae")
+    everything = table({place: Change(0.0, 0.0) for place in every_place(plain)})
+    found = edited_logits(model, TOKENS, dictionaries, everything, 1)[0]
+
+    def without(dictionary: Dictionary) -> Splice:
+        def change(read: Tensor, write: Tensor) -> Tensor:
+            return write - dictionary.decode(dictionary.encode(read)) + dictionary.write_bias
+
+        return Splice(dictionary.layer, dictionary.reads, dictionary.writes, change)
+
+    with torch.no_grad():
+        splices = [without(dictionary) for dictionary in dictionaries.layers.values()]
+        expected = spliced_logits(model, model.token_tensor(TOKENS), splices)[0]
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_swapping_every_neuron_makes_every_mlp_write_what_it_writes_in_the_corrupt_run(tiny_model: Models) -> None:
+    model = tiny_model("qwen3")
+    dictionaries, plain = made(model, "neurons")
+    there = features(SeedModel(model.hf), OTHER, plain)
+    places = every_place(plain)
+    swap = table({(layer, at, index): Change(0.0, float(there[layer][at, index])) for layer, at, index in places})
+    written: list[Tensor] = []
+    hooks = [layer.mlp.register_forward_hook(lambda *seen: written.append(seen[-1][0])) for layer in model.layers]
+    try:
+        edited_logits(model, TOKENS, dictionaries, swap, 1)
+        model.logits(model.token_tensor(OTHER))
+        model.logits(model.token_tensor(TOKENS))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    swapped, corrupt, clean = torch.stack(written).unflatten(0, (3, -1))
+    torch.testing.assert_close(swapped, corrupt, rtol=1e-5, atol=1e-5)
+    assert float((clean - corrupt).abs().max()) > 0.1
+
+
+def every_place(plain: Layers) -> list[Place]:
+    """Every feature at every position, active or not."""
+    return [
+        (layer, at, index)
+        for layer, dictionary in plain.items()
+        for at in range(len(TOKENS))
+        for index in range(len(dictionary.b_enc))
+    ]
+
+
+class Hungry:
+    """A dictionary that asks the allocator for more than there is where more than `most` places are edited at once."""
+
+    def __init__(self, inner: Dictionary, most: int, error: type[RuntimeError] | None = None) -> None:
+        self.inner = inner
+        self.most = most
+        self.error = error
+        self.asked: list[int] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+    def encode(self, x: Tensor) -> Tensor:
+        self.asked.append(len(x))
+        if len(x) > self.most:
+            if self.error is not None:
+                raise self.error("out of memory")
+            torch.empty(2**55)
+        return self.inner.encode(x)
+
+
+def hungry(model: LanguageModel, most: int, error: type[RuntimeError] | None) -> tuple[Hungry, DictionarySet]:
+    """The SAEs of a model, the one in the last layer hungry."""
+    dictionaries, plain = made(model, "sae")
+    one = Hungry(dictionaries[max(plain)], most, error)
+    return one, DictionarySet("hungry", {**dictionaries.layers, max(plain): cast("Dictionary", one)})
+
+
+@pytest.mark.parametrize("freeze", list(Freeze))
+@pytest.mark.parametrize("error", [None, torch.OutOfMemoryError])
+def test_given_too_little_memory_when_many_edits_are_measured_then_batches_are_halved_and_numbers_are_the_same(
+    tiny_model: Models, freeze: Freeze, error: type[RuntimeError] | None
+) -> None:
+    model = tiny_model("llama")
+    dictionaries, plain = made(model, "sae")
+    last, target = max(plain), LogitTarget(9, len(TOKENS) - 1, 1.0)
+    rows = [table({(last, len(TOKENS) - 1, i): Change(0.0, 1.0 + i)}) for i in range(13)]
+    expected = measure_each(model, TOKENS, dictionaries, rows, target, batch=8, freeze=freeze)
+    narrow, narrow_set = hungry(model, 2, error)
+    told: list[float] = []
+    found = measure_each(model, TOKENS, narrow_set, rows, target, batch=8, freeze=freeze, advance=told.append)
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
+    assert len(set(found.tolist())) == 13
+    assert narrow.asked == [8, 4, 2, 2, 2, 2, 2, 2, 1] and told == [2, 2, 2, 2, 2, 2, 1]
+
+
+def test_given_one_edit_does_not_fit_then_the_error_says_what_to_do(tiny_model: Models) -> None:
+    model = tiny_model("llama")
+    _, dictionaries = hungry(model, 0, None)
+    row = table({(max(dictionaries.layers), 2, 5): Change(0.0, 1.0)})
+    with pytest.raises(WorkbenchError, match="not enough memory") as error:
+        measure_each(model, TOKENS, dictionaries, [row] * 5, LogitTarget(9, 6, 1.0))
+    assert error.value.exit_code == 1 and "shorten the prompt" in error.value.mend
+
+
+def test_given_another_failure_then_it_is_not_taken_for_lack_of_memory(tiny_model: Models) -> None:
+    model = tiny_model("llama")
+    _, dictionaries = hungry(model, 0, RuntimeError)
+    row = table({(max(dictionaries.layers), 2, 5): Change(0.0, 1.0)})
+    with pytest.raises(RuntimeError, match="out of memory"):
+        measure_each(model, TOKENS, dictionaries, [row] * 2, LogitTarget(9, 6, 1.0))

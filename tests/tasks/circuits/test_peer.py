@@ -2,6 +2,7 @@
 
 import json
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,12 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from tasks.circuits.attribution import Attribution, attribute
 from tasks.circuits.edits import Edits
 from tasks.circuits.frozen import freeze
-from tasks.circuits.intervene import edited_logits
+from tasks.circuits.intervene import edited_logits, measure_targets
 from tasks.circuits.linearise import Rule
 from tasks.circuits.nodes import ActiveFeatures, find_sources
+from tasks.circuits.regime import Freeze
 from tasks.circuits.sweep import Sweep
-from tasks.circuits.targets import LogitTarget, salient_logits
+from tasks.circuits.targets import FeatureTarget, LogitTarget, salient_logits
 from tasks.dictionaries.dictionary_set import DictionarySet
 from tasks.graphs.influence import scores
 from tasks.graphs.prune import prune
@@ -29,6 +31,8 @@ ORACLE = Path(__file__).parents[4] / "shared" / "data" / "oracle" / "tiny_llama"
 TOLERANCE = 2e-5
 RUNS = {"relu_transformerlens": None, "topk_transformerlens": None, "relu_transformerlens_top64": 64}
 """Folder -> the budget of features."""
+PEER_NAMES = [("direct", Freeze.DIRECT), ("frozen_attention", Freeze.ATTENTION), ("free", Freeze.NONE)]
+"""What the peer's arrays of an intervention are called."""
 
 pytestmark = pytest.mark.skipif(not ORACLE.is_dir(), reason=f"the peer's numbers are not here ({ORACLE})")
 
@@ -114,15 +118,34 @@ def test_scores_influence_and_what_pruning_keeps_are_the_peers(run: str) -> None
     assert sorted(kept.tolist()) == sorted(arrays["edges_kept_0.8_0.98"].tolist())
 
 
-@pytest.mark.parametrize("kind", ["relu", "topk"])
-def test_setting_a_feature_gives_the_peers_logits(kind: str) -> None:
+def one_edit(kind: str) -> tuple[dict[str, Tensor], list[int], Edits]:
+    """What the peer did to one feature, the prompt, and the same as ours."""
     arrays = load_file(ORACLE / f"{kind}_transformerlens" / "interventions.safetensors")
     tokens = peer(f"{kind}_transformerlens")[0]["input_tokens"].flatten().tolist()
     layer, position, index, _ = arrays["feature"].tolist()
     row, at_layer, at, feature = (torch.tensor([each]) for each in (0, layer, position, index))
-    edit = Edits(row, at_layer, at, feature, torch.zeros(1), arrays["new_value"][None])
-    edited = edited_logits(model(), tokens, transcoders(kind), edit, 1)[0]
+    return arrays, tokens, Edits(row, at_layer, at, feature, torch.zeros(1), arrays["new_value"][None])
+
+
+@pytest.mark.parametrize(("name", "freeze"), PEER_NAMES)
+@pytest.mark.parametrize("kind", ["relu", "topk"])
+def test_setting_a_feature_gives_the_peers_logits(kind: str, name: str, freeze: Freeze) -> None:
+    arrays, tokens, edit = one_edit(kind)
+    edited = edited_logits(model(), tokens, transcoders(kind), edit, 1, freeze=freeze)[0]
     unedited = model().logits(model().token_tensor(tokens))[0]
     torch.testing.assert_close(unedited, arrays["base.logits"], rtol=0, atol=TOLERANCE)
-    torch.testing.assert_close(edited, arrays["free.logits"], rtol=0, atol=TOLERANCE)
-    assert float((arrays["free.logits"] - arrays["base.logits"]).abs().max()) > 0.01
+    torch.testing.assert_close(edited, arrays[f"{name}.logits"], rtol=0, atol=TOLERANCE)
+    others = [arrays[f"{other}.logits"] for other, _ in PEER_NAMES if other != name]
+    assert all(float((arrays[f"{name}.logits"] - other).abs().max()) > 1e-3 for other in [*others, unedited])
+
+
+@pytest.mark.parametrize(("name", "freeze"), PEER_NAMES)
+@pytest.mark.parametrize("kind", ["relu", "topk"])
+def test_setting_a_feature_gives_the_peers_pre_activations(kind: str, name: str, freeze: Freeze) -> None:
+    arrays, tokens, edit = one_edit(kind)
+    places = list(product(range(4), range(1, len(tokens)), range(96)))  # the peer has none at position 0
+    targets = [FeatureTarget(layer, index, position, 0.0) for layer, position, index in places]
+    found = measure_targets(model(), tokens, transcoders(kind), [edit], targets, freeze=freeze)
+    expected = arrays[f"{name}.preacts"][:, 1:]
+    torch.testing.assert_close(found.view_as(expected), expected, rtol=0, atol=TOLERANCE)
+    assert float((expected - arrays["base.preacts"][:, 1:]).abs().max()) > 0.01
