@@ -5,8 +5,9 @@
     python -m benchmarks.qwen3_shape neurons share      without the live effects of edges, a backward pass a node
 
 36 layers, d 2560, m 9728, 32 heads over 8 key-value heads of 128, vocabulary 151 936, tied, bfloat16: 8 GB of weights.
-The traces are whole `trace` tasks with `MAX_NODES` rows and otherwise their defaults. The weights are random, so the graphs mean nothing; only their
-cost does. Needs 20 GB of memory, and 6 GB of disk for the set of SAEs, which goes to a temporary directory.
+The traces are whole `trace` tasks with `MAX_NODES` rows and otherwise their defaults. The weights are random, so the
+graphs mean nothing; only their cost does. Needs 20 GB of memory, and 6 GB of disk for the set of SAEs, which goes to a
+temporary directory.
 """
 
 from __future__ import annotations
