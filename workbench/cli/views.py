@@ -16,6 +16,7 @@ def task_view(kind: str, document: dict[str, Any], project: Project, width: int)
     from workbench.tui.render.document import document_view
     from workbench.tui.render.evaluation import evaluation_view
     from workbench.tui.render.heads import heads_view, query_key_view
+    from workbench.tui.render.intervention import intervention_view
     from workbench.tui.render.training import training_view
     from workbench.tui.render.validation import validation_view
 
@@ -31,6 +32,8 @@ def task_view(kind: str, document: dict[str, Any], project: Project, width: int)
         return evaluation_view(document)
     if kind == "validate":
         return validation_view(document)
+    if kind == "intervene":
+        return intervention_view(document, width)
     if kind == "heads":
         return heads_view(document)
     if kind == "qk":
