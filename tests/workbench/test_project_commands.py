@@ -121,6 +121,14 @@ def test_given_a_feature_as_root_when_shown_outwards_then_the_tree_starts_there(
     assert out.splitlines()[-1].endswith("└─ logit ·c − ·d  p 0.400")
 
 
+def test_given_a_graph_when_shown_as_a_map_then_each_kept_feature_has_its_mark_in_its_layers_row(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = workbench(capsys, "--project", str(project), "graph", "show", "1", "--map").out
+    assert "·c − ·d" in out.splitlines()[0]
+    assert any(line.split()[:1] == ["L1"] and "●" in line for line in out.splitlines())
+
+
 def test_given_a_feature_that_was_pruned_when_named_as_root_then_one_line_says_so(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

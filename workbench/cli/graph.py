@@ -54,6 +54,7 @@ def show(
     direction: Annotated[Literal["in", "out"], typer.Option(help="in: causes. out: consequences.")] = "in",
     root: Annotated[str | None, typer.Option(help="Start from this feature, as L12/345@7.", metavar="FEATURE")] = None,
     grouped: Annotated[bool, typer.Option("--grouped", help="Draw the members of each supernode together.")] = False,
+    map: Annotated[bool, typer.Option("--map", help="Draw layers by tokens in place of the tree.")] = False,
     json: JsonOption = False,
 ) -> None:
     """The graph as a tree from its decisive logit: shares, effects, and what was measured."""
@@ -61,6 +62,7 @@ def show(
     from tasks.graphs.supernodes import grouped as draw_together
     from tasks.graphs.view import load_graph_view
     from workbench.tui.render.graph_tree import TreeLimits, graph_tree
+    from workbench.tui.render.token_map import token_map
 
     with open_project(ctx) as project:
         view = load_graph_view(project, graph)
@@ -72,6 +74,9 @@ def show(
                    "edges": [asdict(edge) for edge in view.edges]})  # fmt: skip
         return
     start = None if root is None else named_node(view, root)
+    if map:
+        emit_view(token_map(view, stdout_console().width, start))
+        return
     limits = TreeLimits(depth, width, by, direction)
     emit_view(graph_tree(view, limits, stdout_console().width, start))
 
