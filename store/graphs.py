@@ -90,6 +90,31 @@ class EffectRecord:
 
 
 @dataclass(frozen=True)
+class EdgeEffectRecord:
+    """What a validation measured for one edge: a row of table `edge_effect`, in units of the target."""
+
+    kind: str
+    source: int
+    target: int
+    predicted_direct: float
+    direct: float
+    predicted_total: float
+    total: float
+    verdict: str
+
+
+@dataclass(frozen=True)
+class SupernodeEffectRecord:
+    """What a validation measured for a supernode of these nodes: a row of table `supernode_effect`, in nats."""
+
+    name: str
+    nodes: list[int]
+    predicted: float
+    measured: float
+    verdict: str
+
+
+@dataclass(frozen=True)
 class FeatureWords:
     """What a person reads of a feature: its label, the tokens it promotes, and those of its strongest examples."""
 
@@ -136,6 +161,27 @@ def insert_rows(db: Database, graph_id: int, nodes: Iterable[NodeRecord], edges:
     db.conn.executemany("INSERT INTO edge VALUES (?, ?, ?, ?, ?)", ((graph_id, *astuple(edge)) for edge in edges))
 
 
+def insert_edge_effects(db: Database, graph_id: int, job_id: int, effects: Iterable[EdgeEffectRecord]) -> None:
+    """Rows of table `edge_effect`, in the caller's transaction."""
+    columns = ", ".join(EdgeEffectRecord.__dataclass_fields__)
+    marks = ", ".join("?" * (2 + len(EdgeEffectRecord.__dataclass_fields__)))
+    rows = ((job_id, graph_id, *astuple(effect)) for effect in effects)
+    db.conn.executemany(f"INSERT INTO edge_effect (job_id, graph_id, {columns}) VALUES ({marks})", rows)
+
+
+def insert_supernode_effects(
+    db: Database, graph_id: int, job_id: int, effects: Iterable[SupernodeEffectRecord]
+) -> None:
+    """Rows of table `supernode_effect`, in the caller's transaction."""
+    sql = """INSERT INTO supernode_effect (job_id, graph_id, name, nodes, predicted, measured, verdict)
+        VALUES (?, ?, ?, ?, ?, ?, ?)"""
+    rows = (
+        (job_id, graph_id, each.name, json.dumps(sorted(each.nodes)), each.predicted, each.measured, each.verdict)
+        for each in effects
+    )
+    db.conn.executemany(sql, rows)
+
+
 def insert_effects(db: Database, graph_id: int, job_id: int, effects: Iterable[EffectRecord]) -> None:
     """Rows of table `effect`, in the caller's transaction."""
     columns = ", ".join(EffectRecord.__dataclass_fields__)
@@ -152,10 +198,33 @@ def effects(db: Database, graph_id: int, kind: str = "ablation") -> list[EffectR
     """
     columns = ", ".join(EffectRecord.__dataclass_fields__)
     sql = f"SELECT {columns} FROM effect WHERE graph_id = ? AND job_id = ? AND kind = ? ORDER BY id"
+    where = _latest(db, "effect", graph_id)
+    return [EffectRecord(*row) for row in db.execute(sql, [*where, kind]).fetchall()] if where else []
+
+
+def edge_effects(db: Database, graph_id: int) -> list[EdgeEffectRecord]:
+    """What the latest validation that tested edges of a graph, or of the graph that it was pruned from, measured."""
+    columns = ", ".join(EdgeEffectRecord.__dataclass_fields__)
+    sql = f"SELECT {columns} FROM edge_effect WHERE graph_id = ? AND job_id = ? ORDER BY id"
+    where = _latest(db, "edge_effect", graph_id)
+    return [EdgeEffectRecord(*row) for row in db.execute(sql, where).fetchall()] if where else []
+
+
+def supernode_effects(db: Database, graph_id: int) -> list[SupernodeEffectRecord]:
+    """What the latest validation of a graph that had supernodes measured of them."""
+    sql = """SELECT name, nodes, predicted, measured, verdict FROM supernode_effect
+        WHERE graph_id = ? AND job_id = ? ORDER BY id"""
+    where = _latest(db, "supernode_effect", graph_id)
+    rows = db.execute(sql, where).fetchall() if where else []
+    return [SupernodeEffectRecord(name, json.loads(nodes), *rest) for name, nodes, *rest in rows]
+
+
+def _latest(db: Database, table: str, graph_id: int) -> list[int]:
+    """[graph, job] of the latest rows of `table` for the graph or the nearest of its ancestors; empty if none."""
     for ancestor in _ancestry(db, graph_id):
-        job = db.execute("SELECT max(job_id) FROM effect WHERE graph_id = ?", [ancestor]).fetchone()[0]
+        job = db.execute(f"SELECT max(job_id) FROM {table} WHERE graph_id = ?", [ancestor]).fetchone()[0]
         if job is not None:
-            return [EffectRecord(*row) for row in db.execute(sql, [ancestor, job, kind]).fetchall()]
+            return [ancestor, int(job)]
     return []
 
 

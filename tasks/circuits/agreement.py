@@ -1,5 +1,6 @@
 """How far predictions and measurements agree, in one line of numbers and node by node (METHOD §5)."""
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -23,6 +24,7 @@ class Verdict(StrEnum):
     CONTRADICTED = "contradicted"
     """The wrong sign, above what random controls do."""
     UNTESTED = "untested"
+    """Nothing was measured, or the run failed."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +73,18 @@ def noise_floor(controls: Values) -> float:
     return max(float(np.median(np.abs(controls))), SMALLEST_EFFECT) if len(controls) else SMALLEST_EFFECT
 
 
+def within_factor(predicted: Values, measured: Values) -> float | None:
+    """Share of predictions with the right sign and within `FACTOR` of the measurement; None of none."""
+    if not len(predicted):
+        return None
+    small, large = np.minimum(np.abs(predicted), np.abs(measured)), np.maximum(np.abs(predicted), np.abs(measured))
+    return float(np.mean((np.sign(predicted) == np.sign(measured)) & (large <= FACTOR * small)))
+
+
 def verdict(predicted: float, measured: float, floor: float) -> Verdict:
-    """Judge one node."""
+    """Judge one node; a number that is not finite is a measurement that failed, or was never made."""
+    if not (math.isfinite(predicted) and math.isfinite(measured)):
+        return Verdict.UNTESTED
     if max(abs(predicted), abs(measured)) <= floor:
         return Verdict.WEAK
     if predicted * measured < 0:

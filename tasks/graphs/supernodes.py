@@ -11,7 +11,7 @@ from store import graphs
 from store.errors import BadInput
 from store.project import Project
 from tasks.graphs.feature_name import named_nodes
-from tasks.graphs.view import EdgeView, GraphView, NodeView
+from tasks.graphs.view import EdgeView, GraphView, NodeView, Verdict
 
 LONGEST_NAME = 80
 SUPERNODE = "supernode"
@@ -23,13 +23,14 @@ def grouped(view: GraphView, supernodes: Mapping[str, Sequence[int]]) -> GraphVi
 
     Shares, predicted effects and activations of the members are added up, and so are their edges: what a group gives to
     a node outside is the sum of what its members give. Of a group's own inputs, the share is the part of what all its
-    members together are made of. Edges inside a group are gone. Nothing measured jointly is known, so nothing is said.
+    members together are made of. Edges inside a group are gone. What was measured of a group is that of its members
+    removed together; members that were not all those, and edges, have nothing measured.
     """
     members = {name: [node for node in nodes if node in view.nodes] for name, nodes in supernodes.items()}
     members = {name: nodes for name, nodes in members.items() if nodes}
     group_of = {node: -number for number, nodes in enumerate(members.values(), 1) for node in nodes}
     groups = {
-        -number: _group(-number, name, [view.nodes[node] for node in nodes])
+        -number: _measured(_group(-number, name, [view.nodes[node] for node in nodes]), view, nodes)
         for number, (name, nodes) in enumerate(members.items(), 1)
     }
     alone = {node: shown for node, shown in view.nodes.items() if node not in group_of}
@@ -55,6 +56,15 @@ def _group(node: int, name: str, members: Sequence[NodeView]) -> NodeView:
         members=tuple(member.name for member in members),
         input_size=sum(member.input_size for member in members),
     )
+
+
+def _measured(group: NodeView, view: GraphView, nodes: Sequence[int]) -> NodeView:
+    """The group with what was measured of just these nodes removed together, and predicted of that."""
+    for effect in view.supernode_effects:
+        if set(effect.nodes) == set(nodes):
+            verdict = Verdict(effect.verdict)
+            return replace(group, predicted_effect=effect.predicted, measured_effect=effect.measured, verdict=verdict)
+    return group
 
 
 def _between(view: GraphView, group_of: Mapping[int, int], groups: Mapping[int, NodeView]) -> tuple[EdgeView, ...]:

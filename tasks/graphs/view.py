@@ -5,12 +5,20 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 
 from store import graphs
-from store.graphs import EdgeRecord, EffectRecord, FeatureWords, GraphRecord, NodeRecord
+from store.graphs import (
+    EdgeEffectRecord,
+    EdgeRecord,
+    EffectRecord,
+    FeatureWords,
+    GraphRecord,
+    NodeRecord,
+    SupernodeEffectRecord,
+)
 from store.project import Project
 
 
@@ -78,6 +86,12 @@ class EdgeView:
     target: int
     share: float
     effect: float | None = None
+    direct_effect: float | None = None
+    """`effect` measured: the source removed and every other feature held, in units of the target."""
+    total_effect: float | None = None
+    """What the target loses without the source, nothing held, measured."""
+    verdict: Verdict = Verdict.UNTESTED
+    """How `direct_effect` compares with `effect`."""
 
     def strength(self, by: str) -> float:
         """The signed number that ranks it: its effect where `by` is `effect` and it is known, else its share."""
@@ -98,6 +112,8 @@ class GraphView:
     closing_error: float
     replacement_score: float
     completeness_score: float
+    supernode_effects: tuple[SupernodeEffectRecord, ...] = ()
+    """What was measured of groups of its nodes."""
 
     @cached_property
     def _inputs(self) -> dict[int, list[EdgeView]]:
@@ -124,12 +140,28 @@ def load_graph_view(project: Project, graph_id: int) -> GraphView:
     record = graphs.find(project.db, graph_id)
     nodes = graphs.nodes(project.db, graph_id)
     features = {(node.layer, node.feature) for node in nodes if node.kind == "feature"}
-    return graph_view(
+    view = graph_view(
         record,
         nodes,
         graphs.edges(project.db, graph_id),
         graphs.effects(project.db, graph_id),
         _imported_words(record) | graphs.feature_words(project.db, record.dictionary, features),
+    )
+    return replace(
+        view,
+        edges=_measured_edges(view.edges, graphs.edge_effects(project.db, graph_id)),
+        supernode_effects=tuple(graphs.supernode_effects(project.db, graph_id)),
+    )
+
+
+def _measured_edges(edges: Iterable[EdgeView], effects: Iterable[EdgeEffectRecord]) -> tuple[EdgeView, ...]:
+    """The edges, those that were tested with what was measured."""
+    known = {(effect.source, effect.target): effect for effect in effects}
+    return tuple(
+        replace(edge, direct_effect=found.direct, total_effect=found.total, verdict=Verdict(found.verdict))
+        if (found := known.get((edge.source, edge.target)))
+        else edge
+        for edge in edges
     )
 
 

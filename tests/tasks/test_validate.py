@@ -159,7 +159,12 @@ def test_faithfulness_sets_everything_else_to_the_corrupt_prompts_values(
 
 def test_without_a_corrupt_prompt_features_are_removed_to_zero(context: Context, graph: int, again: Remeasured) -> None:
     document = run(context, "validate", graph=graph, controls=False)
-    every = {(layer, at, i): Change(0.0, 0.0) for layer, z in again.z.items() for at, i in z.nonzero().tolist() if at}
+    every = {
+        (layer, at, index): Change(0.0, 0.0)
+        for layer, z in again.z.items()
+        for at in range(1, len(z))
+        for index in range(z.shape[1])
+    }
     circuit = {place(node["node"]) for node in document["nodes"]}
     outside = {where: change for where, change in every.items() if where not in circuit}
     assert document["circuit"]["nothing"] == pytest.approx(again.value(every), abs=2e-5)

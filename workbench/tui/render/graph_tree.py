@@ -19,6 +19,7 @@ from workbench.tui.render.features import about
 from workbench.tui.render.tokens import fit, show_text, show_token
 
 VERDICT_GLYPH = {Verdict.CONFIRMED: "✓", Verdict.WEAK: "~", Verdict.CONTRADICTED: "✗", Verdict.UNTESTED: " "}
+_EDGE_GLYPH = VERDICT_GLYPH | {Verdict.UNTESTED: "─"}
 _BAR_CELLS = 5
 _TOKENS_SHOWN = 2
 """Tokens that a node shows beside its features, however many those are."""
@@ -71,7 +72,7 @@ def _below(
         last = index == len(shown) - 1 and not tail
         child = view.nodes[_other(edge, limits)]
         seen = child.node in opened and bool(view.edges_at(child.node, limits.direction))
-        guides = indent + ("└─ " if last else "├─ ")
+        guides = indent + ("└" if last else "├") + _EDGE_GLYPH[edge.verdict] + " "
         opens = not seen and level < limits.depth
         words = "" if opens or seen else _closed_words(view, child.node, limits)
         yield TreeLine(guides, child, edge.share, words, seen)
@@ -192,4 +193,15 @@ def _heading(view: GraphView, width: int) -> list[Text]:
         Text(fit(f"{show_text(view.dictionary)}  {len(view.nodes)} nodes  {len(view.edges)} edges", width)),
         Text(fit(scores, width)),
         Text(fit(f"{columns} (of the node above; nats of the logit)", width), style="dim"),
+        *_edge_key(view, width),
     ]
+
+
+def _edge_key(view: GraphView, width: int) -> list[Text]:
+    """What the marks in the guides mean, where edges were tested."""
+    tested = [edge for edge in view.edges if edge.verdict != Verdict.UNTESTED]
+    if not tested:
+        return []
+    n_confirmed = sum(edge.verdict == Verdict.CONFIRMED for edge in tested)
+    words = f"├✓ ├~ ├✗: the edge measured, all else held ({n_confirmed} of {len(tested)} confirmed)"
+    return [Text(fit(words, width), style="dim")]
