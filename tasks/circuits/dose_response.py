@@ -5,6 +5,7 @@ d · Σ (z'_as_written - z) · ∂target/∂z, a straight line through zero that
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from tasks.circuits.edits import Edits
 from tasks.circuits.effect import predicted_effects
+from tasks.circuits.intervene import within_memory
 from tasks.circuits.nodes import ActiveFeatures
 from tasks.circuits.targets import LogitTarget
 from tasks.dictionaries.dictionary_set import DictionarySet
@@ -28,14 +30,18 @@ def logits_at_doses(
     batch: int,
     advance: Callable[[float], None] = lambda _: None,
 ) -> Float[Tensor, "dose vocab"]:
-    """Next-token logits at every dose, at most `batch` of them in one run."""
-    rows = []
-    for first in range(0, len(doses), batch):
-        block = doses[first : first + batch]
+    """Next-token logits at every dose, at most `batch` of them in one run; halved for good where memory is short."""
+    rows: list[Tensor] = []
+    while len(rows) < len(doses):
+        block = doses[len(rows) : len(rows) + batch]
         together = Edits.join([edits.at_dose(dose).at_row(row) for row, dose in enumerate(block)])
-        rows.append(logits_of(together, len(block))[:, -1].clone())
+        found = within_memory(partial(logits_of, together, len(block)), len(block))
+        if found is None:
+            batch = len(block) // 2
+            continue
+        rows.extend(found[:, -1].clone())
         advance(len(block))
-    return torch.cat(rows)
+    return torch.stack(rows)
 
 
 def predicted_change(

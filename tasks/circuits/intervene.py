@@ -7,6 +7,7 @@ the edits of lower layers already done (with direct effects alone: what they are
 
 from collections.abc import Callable, Sequence
 from enum import StrEnum
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -126,8 +127,8 @@ def measure_targets(
     done = 0
     while done < len(rows):
         here = order[done : done + batch]
-        numbered = Edits.join([_at_row(rows[each], row) for row, each in enumerate(here)])
-        found = _within_memory(measure, edit_splices(dictionaries, numbered, spelling), len(here))
+        numbered = Edits.join([rows[each].at_row(row) for row, each in enumerate(here)])
+        found = within_memory(partial(measure, edit_splices(dictionaries, numbered, spelling), len(here)), len(here))
         if found is None:
             batch = len(here) // 2
             continue
@@ -154,10 +155,10 @@ def _measurement(
     return lambda splices, n_rows: run.targets(dictionaries, splices, n_rows, targets, attention)
 
 
-def _within_memory(measure: Measurement, splices: Sequence[Splice], n_rows: int) -> Tensor | None:
-    """The measurement; None if there is no memory for so many rows. `WorkbenchError` if there is none for one."""
+def within_memory(measure: Callable[[], Tensor], n_rows: int) -> Tensor | None:
+    """What `measure` gives; None if there is no memory for its rows. `WorkbenchError` if there is none for one row."""
     try:
-        return measure(splices, n_rows)
+        return measure()
     except RuntimeError as error:  # the CPU's allocator has no type of its own
         if not (isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)):
             raise
@@ -169,10 +170,6 @@ def _within_memory(measure: Measurement, splices: Sequence[Splice], n_rows: int)
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     return None
-
-
-def _at_row(edits: Edits, row: int) -> Edits:
-    return Edits(torch.full_like(edits.row, row), edits.layer, edits.position, edits.index, edits.multiply, edits.add)
 
 
 def _delta(dictionary: Dictionary, edits: Edits) -> Change:

@@ -73,7 +73,9 @@ def outcome_table(document: Mapping[str, Any]) -> Table:
     change = signed(p[1] - p[0]) if None not in p else "–"
     table.add_row(*map(Text, (f"p {decisive}", number(p[0]), number(p[1]), change, "")))
     moved = after["rank"] - before["rank"]
-    table.add_row(*map(Text, (f"rank {decisive}", str(before["rank"]), str(after["rank"]), f"{moved:+d}", "")))
+    table.add_row(
+        *map(Text, (f"rank {decisive}", str(before["rank"]), str(after["rank"]), f"{moved:+d}" if moved else "0", ""))
+    )
     table.add_row(*map(Text, ("KL(before‖after)", "", "", number(document["kl"]), "")))
     return table
 
