@@ -7,15 +7,15 @@ Every edited z is what it is in the unmodified run. Layers without a dictionary 
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from tasks.circuits.frozen import FrozenRun, freeze
 from tasks.circuits.nodes import read_value
-from tasks.circuits.targets import FeatureTarget, LogitTarget, Target
+from tasks.circuits.targets import FeatureTarget, Target, target_columns
 from tasks.dictionaries.dictionary_set import DictionarySet
 from tasks.dictionaries.protocol import Site
 from tasks.dictionaries.splice import Splice
@@ -42,20 +42,22 @@ class DirectPaths:
         """How far the logits move, soft cap included, in `n_rows` copies of the prompt that share `splices`."""
         n_layers = self.model.n_layers
         moved = self._moved(splices, n_rows, [n_layers])[n_layers]
-        return self._capped_change(self._unembedded(moved, slice(None)), slice(None))
+        every = torch.arange(self.run.n_positions, device=moved.device)
+        return self._capped_change(self._unembedded(moved, every), every)
 
     def targets(self, splices: Sequence[Splice], n_rows: int, targets: Sequence[Target]) -> Float[Tensor, "row target"]:
         """How far each target moves."""
         wanted = {target.layer_in(self.model.n_layers) for target in targets}
         moved = self._moved(splices, n_rows, wanted)
-        return torch.stack([self._target(moved, target) for target in targets], dim=1)
 
-    def _target(self, moved: Moved, target: Target) -> Float[Tensor, " row"]:
-        if isinstance(target, LogitTarget):
-            here = slice(target.position % self.run.n_positions, target.position % self.run.n_positions + 1)
-            change = self._capped_change(self._unembedded(moved[self.model.n_layers], here), here)
-            return replace(target, position=0).value(change)
-        return self._pre_activation(moved[target.layer], target)
+        def logits(position: int) -> Tensor:
+            at = torch.tensor([position], device=self.run.embeddings.device)
+            return self._capped_change(self._unembedded(moved[self.model.n_layers], at), at)
+
+        def feature(target: FeatureTarget) -> Tensor:
+            return self._pre_activation(moved[target.layer], target)
+
+        return target_columns(targets, logits, feature)
 
     def _pre_activation(self, moved: Float[Tensor, "row pos d"], target: FeatureTarget) -> Float[Tensor, " row"]:
         dictionary, frozen = self.dictionaries[target.layer], self.run.layers[target.layer]
@@ -118,10 +120,12 @@ class DirectPaths:
             return written
         return written @ self.model.layers[splice.layer].down.weight.detach().float().T
 
-    def _unembedded(self, moved: Float[Tensor, "row pos d"], at: slice) -> Float[Tensor, "row at vocab"]:
+    def _unembedded(self, moved: Float[Tensor, "row pos d"], at: Int[Tensor, " at"]) -> Float[Tensor, "row at vocab"]:
         scaled = moved[:, at] * self.run.final_norm_scale[at]
         return scaled @ self.model.unembedding_weight.float().T
 
-    def _capped_change(self, change: Float[Tensor, "row at vocab"], at: slice) -> Float[Tensor, "row at vocab"]:
+    def _capped_change(
+        self, change: Float[Tensor, "row at vocab"], at: Int[Tensor, " at"]
+    ) -> Float[Tensor, "row at vocab"]:
         before = self.run.logits[at]
         return self.model.capped(before + change) - self.model.capped(before)

@@ -5,7 +5,7 @@ The hot loop of batched edits: plain hooks on the model's own modules, equal to 
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from tasks.circuits.regime import HeldLayer, held
-from tasks.circuits.targets import FeatureTarget, LogitTarget, Target
+from tasks.circuits.targets import FeatureTarget, Target, target_columns
 from tasks.dictionaries.dictionary_set import DictionarySet
 from tasks.dictionaries.protocol import Site
 from tasks.dictionaries.splice import Splice, probed
@@ -63,16 +63,18 @@ class PromptRun:
         top = self.model.n_layers if len(features) < len(targets) else max(reads) + 1
         with _spliced(self.model, splices), held(self.model, attention):
             residual = self._residual(first, top, n_rows)
-        values = []
-        for target in targets:
-            if isinstance(target, LogitTarget):
-                values.append(self._logit(residual, target))
-            else:
-                index = torch.tensor([target.index], device=residual.device)
-                read = reads[target.layer][0][:, target.position].float()
-                dictionary = dictionaries[target.layer]
-                values.append(read @ dictionary.read_vectors(index)[0] + dictionary.read_bias(index))
-        return torch.stack(values, dim=1)
+
+        def logits(position: int) -> Tensor:
+            """Unembedded at this position alone."""
+            here = self.model.final_norm(residual[:, [position]])
+            return self.model.capped(self.model.unembedding(here).float())
+
+        def feature(target: FeatureTarget) -> Tensor:
+            dictionary, index = dictionaries[target.layer], torch.tensor([target.index], device=residual.device)
+            read = reads[target.layer][0][:, target.position].float()
+            return read @ dictionary.read_vectors(index)[0] + dictionary.read_bias(index)
+
+        return target_columns(targets, logits, feature)
 
     def _residual(self, first: int, top: int, n_rows: int) -> Float[Tensor, "row pos d"]:
         """The residual stream before layer `top`, computed from layer `first` on."""
@@ -81,12 +83,6 @@ class PromptRun:
             (_, *others), options = self.inputs[layer]
             residual = self.model.blocks[layer](residual, *others, **options)
         return residual
-
-    def _logit(self, residual: Float[Tensor, "row pos d"], target: LogitTarget) -> Float[Tensor, " row"]:
-        """Unembedded at the target's own position alone."""
-        here = self.model.final_norm(residual[:, [target.position]])
-        logits = self.model.capped(self.model.unembedding(here).float())
-        return replace(target, position=0).value(logits)
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """What a graph explains: logits, and (as its own nodes) feature pre-activations. One row of the adjacency each."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
@@ -72,6 +72,24 @@ class FeatureTarget:
 
 Target = LogitTarget | FeatureTarget
 """What a graph explains."""
+
+
+def target_columns(
+    targets: Sequence[Target],
+    logits_at: Callable[[int], Float[Tensor, "row 1 vocab"]],
+    value_of: Callable[[FeatureTarget], Float[Tensor, " row"]],
+) -> Float[Tensor, "row target"]:
+    """The targets' values: of logits at a position, unembedded once for all targets there, and of features."""
+    unembedded: dict[int, Tensor] = {}
+    columns = []
+    for target in targets:
+        if isinstance(target, FeatureTarget):
+            columns.append(value_of(target))
+            continue
+        if target.position not in unembedded:
+            unembedded[target.position] = logits_at(target.position)
+        columns.append(replace(target, position=0).value(unembedded[target.position]))
+    return torch.stack(columns, dim=1)
 
 
 def salient_logits(
