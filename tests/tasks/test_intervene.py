@@ -175,7 +175,17 @@ def test_the_command_prints_the_document_and_ends_with_its_code(
     ran = workbench(capsys, *where, PROMPT, "--ablate", "L0/3@2", "--ablate", "L2/4", "--json")
     keys = {"baseline", "outcome", "logit_difference", "kl", "top", "job"}
     assert ran.exit_code == 0 and set(json.loads(ran.out)) >= keys
+    file = tmp_path / "edits.txt"
+    file.write_text("scale L2/4=3  # why\n", encoding="utf-8")
+    drawn = workbench(capsys, *where, PROMPT, "--ablate", "L0/3@2", "--edits", str(file), "--sweep", "-1..1/3")
+    assert drawn.exit_code == 0 and "ablate L0/3@2, scale L2/4=3" in drawn.out
+    assert "● measured" in drawn.out and "KL(before‖after)" in drawn.out
     for bad, line in (
+        ((PROMPT, "--ablate", "L0/x"), "'L0/x' is not a feature (at character 4)"),
+        ((PROMPT, "--edits", str(tmp_path)), "cannot be read (Is a directory)"),
+        ((PROMPT, "--ablate", "L0/1", "--sweep", "-1..1"), "'-1..1' is not a sweep (at character 6)"),
+        ((PROMPT, "--sweep", "-1..1/3"), "nothing to edit at several doses"),
+        ((PROMPT, "--ablate", "texas"), "'texas' is not a feature (at character 1)"),
         ((PROMPT, "--ablate", "L0/1@99"), "position 99 is outside the prompt"),
         ((PROMPT, "--swap", "L0/1"), "--swap and --from belong together"),
         ((PROMPT, "--swap", "L0/1", "--from", "w1"), "different lengths: 7 and 1 tokens"),
