@@ -98,7 +98,7 @@ def test_a_feature_graph_is_validated_against_the_features_pre_activation(contex
     assert document["baseline"] == pytest.approx(upper.activation, abs=1e-5)
     first = document["nodes"][0]
     edited = run(context, "intervene", prompt=PROMPT, dictionary="toy", ablate=(first["node"],), max_new_tokens=0)
-    assert edited["edits"] == 1
+    assert edited["places"] == 1
     assert document["pearson_predicted"] > 0.5
 
 
