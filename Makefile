@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.workbench-installed
 WORKERS ?= 2
 
-.PHONY: bench-attribution bench-growth bench-qwen3-shape demo test check bench lint format types imports install
+.PHONY: bench-attribution bench-growth bench-intervene bench-qwen3-shape demo test check bench lint format types imports install
 
 # The whole path on the embedded model: prompt to validated circuit, with a closing report.
 demo: install
@@ -29,6 +29,9 @@ bench-attribution: install
 
 bench-growth: install
 	$(BIN)/python -m benchmarks.attribution_growth
+
+bench-intervene: install
+	$(BIN)/python -m benchmarks.intervene
 
 bench-qwen3-shape: install
 	$(BIN)/python -m benchmarks.qwen3_shape

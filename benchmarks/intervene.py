@@ -31,7 +31,7 @@ from tasks.dictionaries.transcoder_files import load_transcoder_set
 
 ROOT = Path(__file__).parents[1]
 ENVIRONMENT = CACHE / "circuit-tracer-0.5.0"
-N_EDITS = 64
+N_EDITS = 192
 N_TARGETS = 10
 BAR, SAME = 15.0, 1e-4
 PEER_MODES = ("activations", "nothing else")
