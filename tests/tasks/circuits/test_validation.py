@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from store.project import Project
-from tasks.circuits.edits import Edits
+from tasks.circuits.faithfulness_curve import CircuitValues, circuit_values
 from tasks.circuits.frozen import freeze
 from tasks.circuits.nodes import ActiveFeatures, find_sources
-from tasks.circuits.request import activations
+from tasks.circuits.removal import FeatureValues, feature_values, zero_values
 from tasks.circuits.targets import LogitTarget
-from tasks.circuits.validation import Bench, _membership, circuit_values, matched_controls, rows_of
+from tasks.circuits.validation import Bench, matched_controls, rows_of
 from tasks.context import Context, Stage
 from tasks.model.language_model import LanguageModel
 from tests.oracle.interventions import Change, features, intervened_logits
@@ -69,22 +69,20 @@ def test_a_control_is_one_of_the_nearest_in_activation() -> None:
 
 
 @given(seed=st.integers(0, 10_000), n=st.integers(0, 40), split=st.integers(0, 40))
-def test_membership_is_by_layer_position_and_feature(seed: int, n: int, split: int) -> None:
+def test_rows_are_found_by_layer_position_and_feature(seed: int, n: int, split: int) -> None:
     active = random_active(seed, n)
     order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
     some = active.take(order[:split])
-    zeros = torch.zeros(n)
-    edits = Edits(torch.zeros_like(active.layer), active.layer, active.position, active.index, zeros, zeros)
-    expected = [name in set(names(some)) for name in names(active)]
-    assert _membership(edits, some).tolist() == expected
-    assert rows_of(active, names(some)).tolist() == expected
+    assert rows_of(active, names(some)).tolist() == [name in set(names(some)) for name in names(active)]
 
 
-def test_membership_keeps_large_indices_apart() -> None:
-    layer, position, index = torch.tensor([[35, 35, 34], [4000, 4000, 4000], [163_839, 163_838, 163_839]])
-    big = ActiveFeatures(layer[:1], position[:1], index[:1], torch.ones(1))
-    table = Edits(torch.zeros_like(layer), layer, position, index, torch.zeros(3), torch.zeros(3))
-    assert _membership(table, big).tolist() == [True, False, False]
+@given(seed=st.integers(0, 10_000), n=st.integers(0, 60))
+def test_what_may_never_be_a_control_is_none(seed: int, n: int) -> None:
+    active = random_active(seed, n)
+    generator = torch.Generator().manual_seed(seed)
+    tested, never = torch.rand(n, generator=generator) < 0.3, torch.rand(n, generator=generator) < 0.3
+    chosen = matched_controls(active, tested, torch.Generator().manual_seed(seed), never=never)
+    assert not any(never[row] or tested[row] for row in chosen.tolist())
 
 
 def made(model: LanguageModel, kind: str) -> tuple[Bench, ActiveFeatures]:
@@ -92,6 +90,13 @@ def made(model: LanguageModel, kind: str) -> tuple[Bench, ActiveFeatures]:
     dictionaries = dictionary_set(kind, plain_set(kind, model))
     active = find_sources(model, freeze(model, list(TOKENS)), dictionaries).features
     return Bench(model, TOKENS, dictionaries, TARGET, 16), active
+
+
+def removed_in(bench: Bench, swapped: bool) -> FeatureValues:
+    """What removed features become: the corrupt prompt's values, or zero."""
+    if swapped:
+        return feature_values(bench.model, bench.dictionaries, OTHER)
+    return zero_values(bench.dictionaries, len(TOKENS), bench.model.device)
 
 
 def twin_value(seed: SeedModel, kind: str, model: LanguageModel, changes: dict[Place, Change]) -> float:
@@ -109,17 +114,14 @@ def test_circuit_values_are_the_seeds_forward_pass_with_all_but_some_features_re
     bench, active = made(model, kind)
     in_circuit = torch.arange(len(active)) % 3 == 0
     circuit = set(names(active.take(in_circuit.nonzero().squeeze(1))))
-    removed = activations(bench.dictionaries, freeze(model, list(OTHER))) if swapped else None
-    if swapped:
-        there = features(seed, list(OTHER), plain_set(kind, model))
-        every = {
-            (layer, at, index): Change(0.0, float(z[at, index]))
-            for layer, z in there.items()
-            for at in range(1, len(TOKENS))
-            for index in range(z.shape[1])
-        }
-    else:
-        every = {name: Change(0.0, 0.0) for name in names(active)}
+    removed = removed_in(bench, swapped)
+    there = features(seed, list(OTHER), plain_set(kind, model))
+    every = {
+        (layer, at, index): Change(0.0, float(z[at, index]) if swapped else 0.0)
+        for layer, z in there.items()
+        for at in range(1, len(TOKENS))
+        for index in range(z.shape[1])
+    }
     found = circuit_values(bench, active, in_circuit, removed, start=1)
     expected = [
         twin_value(seed, kind, model, changes)
@@ -139,18 +141,20 @@ def test_circuit_values_are_the_seeds_forward_pass_with_all_but_some_features_re
 def test_all_features_are_fully_faithful_and_none_are_not_at_all(tiny_model: Models, swapped: bool) -> None:
     model = tiny_model("mistral")
     bench, active = made(model, "neurons")
-    removed = activations(bench.dictionaries, freeze(model, list(OTHER))) if swapped else None
+    removed = removed_in(bench, swapped)
     whole = circuit_values(bench, active, torch.ones(len(active), dtype=torch.bool), removed, start=1)
     assert whole.faithfulness == pytest.approx(1) and whole.completeness == pytest.approx(0, abs=1e-6)
     empty = circuit_values(bench, active, torch.zeros(len(active), dtype=torch.bool), removed, start=1)
     assert empty.faithfulness == pytest.approx(0, abs=1e-6) and empty.completeness == pytest.approx(1)
 
 
-def test_where_removing_everything_changes_nothing_no_fraction_is_made_up(tiny_model: Models) -> None:
+def test_features_held_at_their_own_values_change_nothing_and_no_fraction_is_made_up(tiny_model: Models) -> None:
     bench, active = made(tiny_model("llama"), "sae")
-    none = active.take(torch.empty(0, dtype=torch.long))
-    values = circuit_values(bench, none, torch.empty(0, dtype=torch.bool), None, start=1)
-    assert values.whole == values.nothing and values.faithfulness is None and values.completeness is None
+    own = feature_values(bench.model, bench.dictionaries, TOKENS)
+    values = circuit_values(bench, active, torch.zeros(len(active), dtype=torch.bool), own, start=1)
+    assert values.nothing == pytest.approx(values.whole, abs=1e-5)
+    level = CircuitValues(whole=2.0, circuit=1.0, complement=3.0, nothing=2.0)
+    assert level.faithfulness is None and level.completeness is None
 
 
 def test_an_effect_is_the_baseline_minus_the_edited_target(tiny_model: Models, seed_model: Twins) -> None:
