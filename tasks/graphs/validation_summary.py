@@ -76,10 +76,9 @@ def behaviour_summary(document: Document) -> str:
 
     The features matter if removing them costs more logit difference than removing random ones did in every draw.
     """
-    name, sets = ("held_out", document["effects"]["held_out"])
-    if sets is None:
-        name, sets = "found_on", document["effects"]["found_on"]
-    n_features, where = len(document["features"]), f"{sets['prompts']} {_SETS[name]}"
+    name = "found_on" if document["effects"]["held_out"] is None else "held_out"
+    sets = document["effects"][name]
+    n_features, where = document["recurring"], f"{sets['prompts']} {_SETS[name]}"
     if not n_features:
         return "no feature recurs: nothing was removed"
     lost = sets["logit_difference"] - sets["ablated"]["logit_difference"]

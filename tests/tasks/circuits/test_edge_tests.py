@@ -209,7 +209,7 @@ def test_given_other_prompts_when_features_are_averaged_then_it_is_by_position_a
     there = [features(seed, list(tokens), plain) for tokens in OTHERS]
     changes: dict[Place, Change] = {}
     for layer, values in found.items():
-        expected = sum(each[layer] for each in there) / 2
+        expected = (there[0][layer] + there[1][layer]) / 2
         assert torch.allclose(values.double(), expected, atol=1e-5)
         changes |= {
             (layer, p, i): Change(0.0, float(expected[p, i])) for p in range(1, 6) for i in range(len(expected[0]))

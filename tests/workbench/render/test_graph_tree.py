@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -67,6 +68,16 @@ def test_given_a_validated_graph_when_drawn_then_it_reads_as_the_golden_file(wid
 @pytest.mark.parametrize("width", [80, 160])
 def test_given_a_graph_not_yet_validated_when_drawn_then_the_measured_column_is_absent(width: int) -> None:
     assert_golden("graph_tree_traced", graph_tree(hand_made(measured=False), TreeLimits(), width), width)
+
+
+def test_given_edges_that_were_tested_when_drawn_then_their_guides_carry_the_marks() -> None:
+    view = hand_made()
+    marks = (Verdict.CONFIRMED, Verdict.CONTRADICTED, Verdict.UNTESTED, Verdict.WEAK)
+    verdicts = [marks[number] if number < len(marks) else Verdict.UNTESTED for number in range(len(view.edges))]
+    edges = tuple(replace(edge, verdict=verdict) for edge, verdict in zip(view.edges, verdicts, strict=True))
+    text = printed(graph_tree(replace(view, edges=edges), TreeLimits(by="share"), 80), 80)
+    assert "├✓ L12/345@4" in text and "├✗" in text and "~ L4/91@3" in text
+    assert "1 of 3 confirmed" in text and "the edge measured" not in printed(graph_tree(view, TreeLimits(), 80), 80)
 
 
 def test_given_a_node_met_again_when_drawn_then_it_points_back_and_is_opened_once() -> None:

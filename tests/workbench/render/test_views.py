@@ -21,7 +21,6 @@ from workbench.tui.render.features import feature_card, feature_table, sparkline
 from workbench.tui.render.graph_list import graph_table
 from workbench.tui.render.job_list import job_table, job_view
 from workbench.tui.render.machine import machine_table
-from workbench.tui.render.validation import validation_view
 
 HOSTILE = "\x1b]0;title\x07[red]x[/red]"
 
@@ -35,31 +34,6 @@ EVALUATION: dict[str, Any] = {
         {"layer": 12, "fvu": 0.341, "l0": 31.9, "dead_share": 0.0, "ce_recovered": None, "kl_recovered": 0.93},
     ],
     "joint": {"ce_recovered": 0.81, "kl_recovered": 0.79},
-}
-VALIDATION: dict[str, Any] = {
-    "nodes": [
-        {"node": "L4/91@3", "share": 0.12, "predicted_effect": 0.84, "measured_effect": 0.79, "verdict": "confirmed"},
-        {
-            "node": "L12/345@-1",
-            "share": -0.3,
-            "predicted_effect": -1.31,
-            "measured_effect": 0.02,
-            "verdict": "contradicted",
-        },
-    ],
-    "pearson_predicted": 0.42,
-    "spearman_predicted": 0.4,
-    "pearson_influence": 0.1,
-    "spearman_influence": None,
-    "metric": f"logit({HOSTILE!r}) - the mean logit, nats",
-    "baseline": 14.2,
-    "verdicts": {"confirmed": 1, "weak": 0, "contradicted": 1},
-    "swaps": {"n": 2, "pearson": None, "slope": 0.9},
-    "controls": {"n": 10, "pearson": 0.5, "mean_absolute_effect": 0.01, "of_kept_features": 0.4},
-    "noise_floor": 0.002,
-    "faithfulness": 0.7,
-    "completeness": None,
-    "circuit": {"whole": 14.2, "circuit": 10.1, "features": 2},
 }
 BASELINE: dict[str, Any] = {
     "behaviours": [
@@ -102,7 +76,6 @@ GRAPH = GraphRecord(
 VIEWS: dict[str, RenderableType] = {
     "evaluation": evaluation_view(EVALUATION),
     "baseline": baseline_view(BASELINE),
-    "validation": validation_view(VALIDATION),
     "features": feature_table([FEATURE, FEATURE | {"label": HOSTILE}]),
     "feature_card": feature_card(FEATURE),
     "graph_list": graph_table([GRAPH]),
