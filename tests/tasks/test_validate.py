@@ -7,11 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from store import graphs
 from store.errors import BadInput, Missing
+from tasks.circuits.validation import Bench
 from tasks.context import Context
 from tasks.graphs.feature_name import parse_feature
+from tasks.graphs.supernodes import grouped
+from tasks.graphs.view import Verdict, load_graph_view
 from tests.oracle.correlation import correlation, rank_by_counting
 from tests.oracle.interventions import Change, features, intervened_logits
 from tests.oracle.linearised_model import Place
@@ -247,3 +251,176 @@ def test_the_command_prints_the_document_and_ends_with_its_code(
     assert (short.exit_code, short.out) == (2, "") and "different lengths: 7 and 2 tokens" in short.err
     unknown = workbench(capsys, *where, "99")
     assert (unknown.exit_code, unknown.out) == (Missing.exit_code, "") and "no graph 99" in unknown.err
+
+
+def test_given_intervals_when_printed_then_each_is_beside_its_number_and_holds_it(document: dict[str, Any]) -> None:
+    for name in ("pearson_predicted", "spearman_predicted", "slope_predicted", "pearson_influence"):
+        low, high = document[f"{name}_interval"]
+        assert low <= document[name] <= high
+    for layer in document["layers"]:
+        for which in ("predicted", "share"):
+            assert "pearson_interval" in layer[which] and "sign_agreement_interval" in layer[which]
+
+
+def test_given_a_graph_when_validated_then_its_strongest_edges_are_tested_and_shown_on_its_view(
+    context: Context, graph: int
+) -> None:
+    document = run(context, "validate", graph=graph, edges=6)
+    tested = [edge for edge in document["edges"] if not edge["control"]]
+    random = [edge for edge in document["edges"] if edge["control"]]
+    assert len(tested) == len(random) == 6
+    weakest = min(abs(edge["effect"]) for edge in tested)
+    assert all(abs(edge["effect"]) <= weakest for edge in random)
+    view = load_graph_view(context.project, graph)
+    names = {number: node.name or "logit" for number, node in view.nodes.items()}
+    shown = {(names[e.source], names[e.target]): e for e in view.edges if e.verdict != Verdict.UNTESTED}
+    assert len(shown) == 12
+    for edge in document["edges"]:
+        seen = shown[edge["source"], edge["target"]]
+        assert (seen.effect, seen.direct_effect, seen.total_effect) == (
+            edge["effect"], edge["direct_effect"], edge["total_effect"]
+        )  # fmt: skip
+        assert seen.verdict == edge["verdict"]
+    found = document["edge_agreement"]["strongest"]
+    assert found["effect"]["n"] == 6 and found["effect"]["pearson"] > 0.9
+    assert run(context, "validate", graph=graph, edges=0)["edges"] == []
+    assert sum(e.verdict != Verdict.UNTESTED for e in load_graph_view(context.project, graph).edges) == 12
+
+
+def test_given_supernodes_when_validated_then_they_are_removed_as_one_and_seen_together(
+    context: Context, again: Remeasured
+) -> None:
+    traced = run(context, "trace", prompt=PROMPT, dictionary="toy", target="w9", versus="w30", node_threshold=0.9)
+    graph = int(traced["graph"])
+    nodes = [node for node in graphs.nodes(context.project.db, graph)]
+    features = [node for node in nodes if node.kind == "feature"][:3]
+    token = next(node for node in nodes if node.kind == "token")
+    with context.project.transaction():
+        graphs.set_supernode(context.project.db, graph, "three", [node.node for node in features])
+        graphs.set_supernode(context.project.db, graph, "a token", [token.node])
+    document = run(context, "validate", graph=graph, edges=0)
+    three, alone = document["supernodes"]
+    changes = {(node.layer, node.position, node.feature): Change(0.0, 0.0) for node in features}
+    measured = again.baseline - again.value(changes)
+    assert three["features"] == 3 and three["measured_effect"] == pytest.approx(measured, abs=2e-5)
+    assert three["first_order"] == pytest.approx(sum(node.predicted_effect or 0 for node in features), abs=1e-5)
+    assert (alone["verdict"], alone["measured_effect"], alone["features"]) == ("untested", None, 0)
+    view = grouped(load_graph_view(context.project, graph), {"three": [node.node for node in features]})
+    assert (view.nodes[-1].measured_effect, view.nodes[-1].verdict) == (three["measured_effect"], three["verdict"])
+    other = grouped(load_graph_view(context.project, graph), {"three": [node.node for node in features[:2]]})
+    assert other.nodes[-1].measured_effect is None
+
+
+def test_given_a_bound_when_validated_then_the_strongest_are_tested_and_the_rest_is_called_untested(
+    context: Context, graph: int
+) -> None:
+    document = run(context, "validate", graph=graph, max_tests=4, edges=0, from_=CORRUPT)
+    tested = [node for node in document["nodes"] if node["verdict"] != "untested"]
+    assert len(tested) == 4 and document["verdicts"]["untested"] == len(document["nodes"]) - 4
+    strongest = sorted(document["nodes"], key=lambda node: -abs(node["predicted_effect"]))[:4]
+    assert {node["node"] for node in strongest} == {node["node"] for node in tested}
+    assert all(n["measured_effect"] is None and not n["failed"] for n in document["nodes"] if n not in tested)
+    assert len(graphs.effects(context.project.db, graph)) == len(graphs.effects(context.project.db, graph, "swap")) == 4
+    assert f"{len(document['nodes']) - 4} features were not tested" in document["summary"]
+    kinds = [node.kind for node in graphs.nodes(context.project.db, graph)]
+    assert document["untested_leaves"] == {"errors": kinds.count("error"), "tokens": kinds.count("token")}
+
+
+def test_given_curves_when_printed_then_the_whole_is_the_model_and_the_areas_are_theirs(
+    document: dict[str, Any],
+) -> None:
+    assert set(document["curves"]) == {"predicted_effect", "share", "random"}
+    sizes = document["sizes"]
+    for curve in document["curves"].values():
+        f = curve["faithfulness"]
+        assert f[-1] == pytest.approx(1)
+        assert curve["cpr"] == pytest.approx(np.trapezoid(f, sizes))
+        assert curve["cmd"] == pytest.approx(np.trapezoid(np.abs(1 - np.array(f)), sizes))
+    assert document["cpr"] == document["curves"]["predicted_effect"]["cpr"]
+    assert document["summary"].startswith(("faithful", "not faithful"))
+
+
+def behaviours(directory: Path, *prompts: str) -> str:
+    """A directory with one behaviour, `words`, of these prompts and their corrupt twins."""
+    directory.mkdir(exist_ok=True)
+    pairs = [
+        f'[[pair]]\nclean = "{text}"\ndecisive = "w9"\ncorrupt = "{text.replace("w44", "w90")}"\nrival = "w30"\n'
+        for text in prompts
+    ]
+    (directory / "words.toml").write_text('title = "words"\n' + "".join(pairs))
+    return str(directory)
+
+
+def test_given_a_behaviour_of_the_same_length_when_means_are_removed_then_they_are_its_other_prompts(
+    context: Context, graph: int, again: Remeasured, tmp_path: Path
+) -> None:
+    others = ["w1 w2 w44 w3 w71 w28 w60", "w8 w17 w90 w3 w12 w28 w60", "w1 w2 w3"]
+    where = behaviours(tmp_path / "sets", PROMPT, *others)
+    document = run(
+        context, "validate", graph=graph, removal="mean", behaviour="words", directory=where, edges=0, controls=False
+    )
+    texts = [text for prompt in (PROMPT, *others[:2]) for text in (prompt, prompt.replace("w44", "w90"))]
+    alike = [context.model.tokenize(text) for text in dict.fromkeys(texts) if text != PROMPT]
+    there = [features(again.seed, tokens, again.plain) for tokens in alike]
+    every = {
+        (layer, at, index): Change(0.0, float(np.mean([float(z[layer][at, index]) for z in there])))
+        for layer in there[0]
+        for at in range(1, 7)
+        for index in range(there[0][layer].shape[1])
+    }
+    assert document["circuit"]["removal"] == "mean"
+    assert document["circuit"]["nothing"] == pytest.approx(again.value(every), abs=5e-5)
+    with pytest.raises(BadInput, match="needs two other prompts of 7 tokens, and there are 0"):
+        run(context, "validate", graph=graph, removal="mean")
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ({"graph": None}, "nothing to validate"),
+        ({"removal": "corrupt"}, "no corrupt prompt"),
+        ({"dictionary": "toy"}, "--dictionary does not go with this"),
+        ({"graph": None, "behaviour": "words", "from_": CORRUPT}, "--from does not go with this"),
+        ({"graph": None, "behaviour": "nowhere"}, "no behaviour named 'nowhere'"),
+    ],
+)
+def test_given_options_that_do_not_go_together_when_validated_then_the_option_is_named(
+    context: Context, graph: int, options: dict[str, Any], line: str
+) -> None:
+    before = counts(context.project)
+    with pytest.raises(BadInput, match=line):
+        run(context, "validate", **({"graph": graph} | options))
+    assert counts(context.project) == before
+
+
+def test_given_a_dictionary_that_was_trained_again_when_validated_then_the_graph_is_refused_by_name(
+    tmp_path: Path,
+) -> None:
+    with graph_project.create(tmp_path) as project:
+        context = Context(project)
+        graph = run(context, "trace", prompt=PROMPT, dictionary="toy", edge_effects=False)["graph"]
+        generator = torch.Generator().manual_seed(99)
+        for layer in graph_project.SAE_LAYERS:
+            project.db.execute("DELETE FROM dictionary WHERE layer = ?", [layer])
+            graph_project._store(project, graph_project._autoencoder(context.model, layer, generator))
+        with pytest.raises(BadInput, match=r"graph 1 was not made with the dictionary 'toy' that is here now \(L0 \w"):
+            run(context, "validate", graph=graph)
+        assert counts(project)["effect"] == 0
+
+
+def test_given_a_run_that_fails_when_validated_then_it_is_marked_and_judged_untested(
+    context: Context, graph: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Bench.effects_of_setting
+
+    def first_fails(self: Bench, *given: Any) -> torch.Tensor:
+        effects = real(self, *given)
+        return torch.cat([effects[:1] * float("nan"), effects[1:]])
+
+    monkeypatch.setattr(Bench, "effects_of_setting", first_fails)
+    document = run(context, "validate", graph=graph, edges=0, controls=False)
+    first, rest = document["nodes"][0], document["nodes"][1:]
+    assert (first["measured_effect"], first["verdict"], first["failed"]) == (None, "untested", True)
+    assert not any(node["failed"] for node in rest) and document["marks"]["failed_runs"] == 1
+    assert "1 runs failed" in document["summary"] and document["pearson_predicted"] > 0.9
+    assert len(graphs.effects(context.project.db, graph)) == len(rest)
