@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from store.errors import BadInput
 from tasks.params import Params as _Params
 from tasks.params import option
 
@@ -44,7 +45,13 @@ def run(params: Params, context: Context) -> Result:
     n_positions = len(record.token_ids)
     source, target = parse_place(params.source, n_positions), parse_place(params.target, n_positions)
     sweep = retraced(context.project, context.model, record)
-    found = head_loadings(sweep, source_at(sweep, source), target_at(sweep, target, record))
+    begin, end = source_at(sweep, source), target_at(sweep, target, record)
+    if begin.layer >= end.layer_in(context.model.n_layers) or begin.position > end.position:
+        raise BadInput(
+            f"no edge leads from {params.source} to {params.target}",
+            "an edge leads to a higher layer, at its own position or a later one",
+        )
+    found = head_loadings(sweep, begin, end)
     return Result(
         {
             "graph": record.id,

@@ -108,6 +108,8 @@ def run(params: Params, context: Context) -> Result | SetResult:
         from tasks.trace_set import trace_behaviour
 
         return trace_behaviour(params, context)
+    if params.directory:
+        raise BadInput("--directory is where behaviours are, and none is named", "name one with --behaviour")
     return _traced(params, context)
 
 
@@ -196,6 +198,7 @@ def _dictionaries(params: Params, context: Context) -> DictionarySet:
 def _targets(
     params: Params, context: Context, frozen: FrozenRun, active: ActiveFeatures, position: int
 ) -> list[Target]:
+    from tasks.circuits.retrace import prompt_position
     from tasks.circuits.targets import feature_target, named_logit, salient_logits
     from tasks.graphs.feature_name import parse_feature
 
@@ -209,10 +212,11 @@ def _targets(
     if params.versus is not None:
         raise BadInput("a feature has no rival", "leave --versus away")
     name = parse_feature(params.target)
-    if len(name.layers) > 1 or name.feature is None or len(name.positions or (0,)) > 1:
+    several_places = len(name.positions or (0,)) > 1 or params.target.endswith("@*")
+    if len(name.layers) > 1 or name.feature is None or several_places:
         raise BadInput(f"{params.target!r} names several features", "name one, as L12/345@7")
     at = (name.positions or (position,))[0]
-    return [feature_target(active, name.layers[0], name.feature, at + len(frozen.tokens) if at < 0 else at)]
+    return [feature_target(active, name.layers[0], name.feature, prompt_position(at, len(frozen.tokens)))]
 
 
 def _names_feature(target: str) -> bool:

@@ -84,3 +84,17 @@ def test_what_is_not_there_is_refused(
 ) -> None:
     with pytest.raises(BadInput, match=fault):
         run(context, kind, graph=graph, **options)
+
+
+@pytest.mark.parametrize("source", ["L1@{position}", "L0@{position}", "@{later}", "{target}"])
+def test_an_edge_that_cannot_be_is_refused_and_not_called_zero(context: Context, graph: int, source: str) -> None:
+    last = len(PROMPT.split()) - 1
+    feature = next(
+        node
+        for node in graphs.nodes(context.project.db, graph)
+        if node.kind == "feature" and node.layer == 0 and node.position < last
+    )
+    target = f"L0/{feature.feature}@{feature.position}"
+    source = source.format(position=feature.position, later=feature.position + 1, target=target)
+    with pytest.raises(BadInput, match=f"no edge leads from {source} to {target}"):
+        run(context, "heads", graph=graph, source=source, target=target)

@@ -17,10 +17,13 @@ LARGEST_FILE_BYTES = 1 << 29
 LARGEST_LAYER = 1000
 LARGEST_INDEX = (1 << 31) - 1
 """Features and positions are 32-bit numbers in a graph's file."""
+LARGEST_NUMBER = 1e30
+"""Numbers are 32-bit floats in a graph's file, and the sums over a node's edges are to stay finite."""
 _MEND = "give a graph JSON as circuit-tracer, Neuronpedia or `workbench graph export` write it"
 _SHOWN_INPUT = 60
 
 Index = Annotated[NonNegativeInt, Field(le=LARGEST_INDEX)]
+Number = Annotated[FiniteFloat, Field(ge=-LARGEST_NUMBER, le=LARGEST_NUMBER)]
 
 
 class _Part(BaseModel):
@@ -54,7 +57,7 @@ class FileTarget(_Part):
     """Ours: what the graph explains; keys as in the targets of a trace, of which some more may come."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
-    __pydantic_extra__: dict[str, bool | int | FiniteFloat | str | None] = Field(init=False)
+    __pydantic_extra__: dict[str, bool | int | Number | str | None] = Field(init=False)
 
     kind: Literal["logit", "feature"] = "logit"
     token: str
@@ -62,7 +65,7 @@ class FileTarget(_Part):
     layer: Index | None = None
     position: Index
     probability: Annotated[FiniteFloat, Field(ge=0, le=1)]
-    value: FiniteFloat | None = None
+    value: Number | None = None
     rival: str | None = None
     rival_id: Index | None = None
 
@@ -79,8 +82,8 @@ class FileTrace(_Part):
     dictionary_layers: list[Index] | None = None
     active_features: Index | None = None
     attributed_features: Index | None = None
-    unattributed_share: FiniteFloat | None = None
-    unreplaced_share: FiniteFloat | None = None
+    unattributed_share: Number | None = None
+    unreplaced_share: Number | None = None
 
 
 class FileMetadata(_Part):
@@ -94,9 +97,9 @@ class FileMetadata(_Part):
     info: FileInfo | None = None
     generation_settings: dict[str, Any] | None = None
     pruning_settings: dict[str, Any] | None = None
-    replacement_score: FiniteFloat | None = None
-    completeness_score: FiniteFloat | None = None
-    closing_error: FiniteFloat | None = None
+    replacement_score: Number | None = None
+    completeness_score: Number | None = None
+    closing_error: Number | None = None
     rule: str | None = None
     dictionary: str | None = None
     model: FileModel | None = None
@@ -121,18 +124,18 @@ class FileNode(_Part):
     ctx_idx: Index
     feature_type: str
     clerp: str = ""
-    token_prob: FiniteFloat | None = None
+    token_prob: Number | None = None
     is_target_logit: bool = False
     is_target: bool = False
-    influence: FiniteFloat | None = None
-    activation: FiniteFloat | None = None
-    share: FiniteFloat | None = None
-    input_size: FiniteFloat | None = None
-    node_influence: FiniteFloat | None = None
-    predicted_effect: FiniteFloat | None = None
-    measured_effect: FiniteFloat | None = None
+    influence: Number | None = None
+    activation: Number | None = None
+    share: Number | None = None
+    input_size: Number | None = None
+    node_influence: Number | None = None
+    predicted_effect: Number | None = None
+    measured_effect: Number | None = None
     verdict: str | None = None
-    margin: FiniteFloat | None = None
+    margin: Number | None = None
     label: str | None = None
     promoted: list[str] = []
     fires_on: list[str] = []
@@ -155,8 +158,8 @@ class FileLink(_Part):
 
     source: str
     target: str
-    weight: FiniteFloat
-    effect: FiniteFloat | None = None
+    weight: Number
+    effect: Number | None = None
 
 
 class GraphFile(_Part):
@@ -177,7 +180,7 @@ def read_graph_file(path: Path) -> GraphFile:
     except OSError as error:
         raise BadInput(f"{path} cannot be read ({error.strerror})", "name a file that is there") from error
     if not content.lstrip()[:1] == b"{":
-        raise BadInput(f"{path} is not a JSON document", _MEND)
+        raise BadInput(f"{path} holds no JSON object", _MEND)
     try:
         graph = GraphFile.model_validate_json(content)
     except ValidationError as error:

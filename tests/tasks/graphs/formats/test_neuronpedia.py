@@ -324,6 +324,9 @@ def _set(part: str, key: str, value: Any) -> Callable[[Document], None]:
         (_falling, "does not lead to a higher layer"),
         (_into_a_token, "which is a source"),
         (_set("links", "weight", math.nan), r"links\[0\].weight: .*finite number"),
+        (_set("links", "weight", 1e300), r"links\[0\].weight: it should be less than or equal to 10{30}"),
+        (_set("links", "effect", -1e39), r"links\[0\].effect: it should be greater than or equal to -10{30}"),
+        (_set("nodes", "activation", 1e39), r"nodes\[0\].activation: it should be less than"),
         (_set("links", "weight", "heavy"), r"links\[0\].weight: .*valid number"),
         (_set("nodes", "ctx_idx", 800), "is at position 800 of a prompt of 8 tokens"),
         (_set("nodes", "ctx_idx", -1), r"nodes\[0\].ctx_idx: it should be greater than or equal to 0, not -1"),
@@ -350,10 +353,10 @@ def test_given_a_file_that_is_no_graph_when_imported_then_one_line_says_why_and_
 @pytest.mark.parametrize(
     ("content", "line"),
     [
-        (b"", "is not a JSON document"),
-        (b"[1, 2]", "is not a JSON document"),
+        (b"", "holds no JSON object"),
+        (b"[1, 2]", "holds no JSON object"),
         (b'{"nodes": [', "Invalid JSON"),
-        (b"\x89PNG\r\n", "is not a JSON document"),
+        (b"\x89PNG\r\n", "holds no JSON object"),
         (b'{"metadata": "\xff\xfe"}', "Invalid JSON"),
         (b'{"a":' * 100_000, "Invalid JSON"),
         (b"{" + b"nonsense " * 12_000_000, "Invalid JSON"),
