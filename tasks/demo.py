@@ -78,10 +78,10 @@ def demo_steps(directory: Path) -> tuple[Step, ...]:
         Step("search", "features search", "find a feature", 1, lambda _: {"words": SEARCHED}, _search),
         Step("trace neurons", "trace", "the circuit in the neurons of the same layers", 25, _tracing_neurons),
         Step("trace SAEs", "trace", "the circuit in SAE features", 16, lambda _: _tracing("sae")),
-        Step("validate neurons", "validate", "every claim, in the real model", 25, lambda d: _validating(d, "neurons")),
-        Step("validate SAEs", "validate", "every claim, in the real model", 13, lambda d: _validating(d, "SAEs")),
+        Step("validate neurons", "validate", "every claim, in the real model", 33, lambda d: _validating(d, "neurons")),
+        Step("validate SAEs", "validate", "every claim, in the real model", 20, lambda d: _validating(d, "SAEs")),
         Step("pack", "pack", "everything in one file", 3, lambda _: {"file": pack}, reuse=False),
-        Step("verify", "verify", "the pack in a fresh directory", 145, lambda _: {"file": pack}, _verify),
+        Step("verify", "verify", "the pack in a fresh directory", 160, lambda _: {"file": pack}, _verify),
     )
 
 

@@ -92,9 +92,10 @@ def _prompts(params: Params, context: Context) -> list[Prompt]:
     options = ("behaviour", "directory", "dictionary", "layers", "max_nodes")
     traced = trace_behaviour(TraceParams(**{name: getattr(params, name) for name in options}), context).document
     corrupt = _corrupt_texts(params)
-    prompts = []
+    prompts: list[Prompt] = []
     for number, graph in enumerate(traced["graphs"]):
-        made = graph_bench(context, graph["graph"], params.batch)
+        loaded = prompts[0].made.bench.dictionaries if prompts else None
+        made = graph_bench(context, graph["graph"], params.batch, loaded)
         path = context.project.files.verify(graphs.arrays(context.project, made.record.id))
         nodes = graphs.nodes(context.project.db, made.record.id)
         text = corrupt[number]
@@ -222,7 +223,7 @@ def _curves(params: Params, context: Context, found_on: Sequence[Prompt], measur
 
     Ranked by mean |predicted effect| over the prompts that features are picked from, and at random.
     """
-    from tasks.circuits.faithfulness_curve import SIZES, curve, random_scores, values_by_size
+    from tasks.circuits.faithfulness_curve import SIZES, curve
     from tasks.circuits.removal import Removal
 
     usable = [each for each in measured_on if removal_of(params) is not Removal.CORRUPT or each.corrupt is not None]
@@ -232,23 +233,16 @@ def _curves(params: Params, context: Context, found_on: Sequence[Prompt], measur
     others = [
         tokens for each in (*found_on, *measured_on) for tokens in (each.made.bench.tokens, each.corrupt) if tokens
     ]
-    total: Tensor | None = None
-    whole = nothing = 0.0
+    values, nothing, whole = [], [], []
     with context.stage("circuits of every size", len(usable), "prompts") as stage:
         for prompt in usable:
-            bench, features = prompt.made.bench, prompt.made.claims.features
-            removed = removed_values(params, context, bench, prompt.corrupt, others)
-            rankings = [
-                _scores_in(prompt, scores, params.anywhere),
-                random_scores(len(features), params.seed, bench.model.device),
-            ]
-            values = values_by_size(bench, features, rankings, removed, prompt.made.start)
-            total = values if total is None else total + values
-            whole += bench.baseline()
-            nothing += _nothing(prompt, removed)
+            removed = removed_values(params, context, prompt.made.bench, prompt.corrupt, others)
+            values.append(_by_size(prompt, scores, removed, params))
+            nothing.append(_nothing(prompt, removed))
+            whole.append(prompt.made.bench.baseline())
             stage.advance()
-    rows = [] if total is None else (total / len(usable)).tolist()
-    ends = whole / len(usable), nothing / len(usable)
+    ends = _mean(whole), _mean(nothing)
+    rows = [[_mean(column) for column in zip(*ranked, strict=True)] for ranked in zip(*values, strict=True)]
     curves = {name: curve(row, *ends) for name, row in zip(("predicted_effect", "random"), rows, strict=True)}
     return {
         "sizes": list(SIZES),
@@ -259,6 +253,23 @@ def _curves(params: Params, context: Context, found_on: Sequence[Prompt], measur
         "cpr": curves["predicted_effect"].cpr,
         "cmd": curves["predicted_effect"].cmd,
     }
+
+
+def _mean(numbers: Sequence[float]) -> float:
+    return sum(numbers) / len(numbers)
+
+
+def _by_size(prompt: Prompt, scores: dict[Place, float], removed: FeatureValues, params: Params) -> list[list[float]]:
+    """[ranking, size] of one prompt: the target with the features of highest score alone, and with random ones."""
+    from tasks.circuits.faithfulness_curve import random_scores, values_by_size
+
+    bench, features = prompt.made.bench, prompt.made.claims.features
+    rankings = [
+        _scores_in(prompt, scores, params.anywhere),
+        random_scores(len(features), params.seed, bench.model.device),
+    ]
+    values: list[list[float]] = values_by_size(bench, features, rankings, removed, prompt.made.start).tolist()
+    return values
 
 
 def _nothing(prompt: Prompt, removed: FeatureValues) -> float:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tasks.circuits.removal import FeatureValues
     from tasks.circuits.validation import Bench
     from tasks.context import Context
+    from tasks.dictionaries.dictionary_set import DictionarySet
     from tasks.validate import Params
 
 _SAME = 0.05
@@ -77,8 +78,11 @@ class GraphBench:
         return float(logits[target.position].softmax(-1)[target.token])
 
 
-def graph_bench(context: Context, graph: int, batch: int) -> GraphBench:
-    """The bench of a stored graph; `BadInput` where model or dictionary are not those that it was traced with."""
+def graph_bench(context: Context, graph: int, batch: int, loaded: DictionarySet | None = None) -> GraphBench:
+    """The bench of a stored graph; `BadInput` where model or dictionary are not those that it was traced with.
+
+    `loaded` is the graph's set, where a bench before has it: a set of a large model is there once.
+    """
     from store import graphs
     from tasks.circuits.frozen import freeze
     from tasks.circuits.graph_file import stored_target
@@ -88,7 +92,7 @@ def graph_bench(context: Context, graph: int, batch: int) -> GraphBench:
 
     record = graphs.find(context.project.db, graph)
     refuse_imported(record, context.model)
-    dictionaries = load_dictionary_set(context.project, record.dictionary, context.model)
+    dictionaries = loaded or load_dictionary_set(context.project, record.dictionary, context.model)
     bench = Bench(
         context.model,
         tuple(record.token_ids),

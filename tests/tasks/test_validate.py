@@ -13,22 +13,19 @@ from store import graphs
 from store.errors import BadInput, Missing
 from tasks.circuits.validation import Bench
 from tasks.context import Context
-from tasks.graphs.feature_name import parse_feature
 from tasks.graphs.supernodes import grouped
 from tasks.graphs.view import Verdict, load_graph_view
 from tests.oracle.correlation import correlation, rank_by_counting
-from tests.oracle.interventions import Change, features, intervened_logits
-from tests.oracle.linearised_model import Place
-from tests.oracle.plain_dictionary import Layers, plain_set
-from tests.oracle.seed_model import SeedModel
+from tests.oracle.interventions import Change, features
+from tests.oracle.plain_dictionary import plain_set
 from tests.tasks import graph_project
 from tests.tasks.graph_project import CORRUPT, PROMPT, counts, run
+from tests.tasks.remeasured import Remeasured, behaviours, place
 
 KEYS = {
     "nodes", "spearman_predicted", "pearson_predicted", "spearman_influence", "pearson_influence", "controls",
     "faithfulness", "graph", "job", "seconds",
 }  # fmt: skip
-TARGET, RIVAL = 9, 30
 
 
 @pytest.fixture(scope="module")
@@ -49,33 +46,6 @@ def graph(context: Context) -> int:
 def document(context: Context, graph: int) -> dict[str, Any]:
     """Its validation, with swaps."""
     return run(context, "validate", graph=graph, from_=CORRUPT, batch=7)
-
-
-def place(name: str) -> Place:
-    """`L12/345@7` as numbers."""
-    read = parse_feature(name)
-    assert read.feature is not None and read.positions is not None
-    return read.layers[0], read.positions[0], read.feature
-
-
-class Remeasured:
-    """The target under any changes, by the seed's forward pass."""
-
-    def __init__(self, context: Context, dictionaries: Layers) -> None:
-        self.seed, self.plain = SeedModel(context.model.hf), dictionaries
-        self.tokens, self.other = context.model.tokenize(PROMPT), context.model.tokenize(CORRUPT)
-        self.z = features(self.seed, self.tokens, self.plain)
-        self.there = features(self.seed, self.other, self.plain)
-        self.baseline = self.value({})
-
-    def value(self, changes: dict[Place, Change]) -> float:
-        """Nats."""
-        logits = intervened_logits(self.seed, self.tokens, self.plain, changes, "delta")[-1]
-        return float(logits[TARGET] - logits[RIVAL])
-
-    def swapped(self, where: Place) -> Change:
-        """The value that the corrupt prompt has there."""
-        return Change(0.0, float(self.there[where[0]][where[1], where[2]]))
 
 
 @pytest.fixture(scope="module")
@@ -338,17 +308,6 @@ def test_given_curves_when_printed_then_the_whole_is_the_model_and_the_areas_are
         assert curve["cmd"] == pytest.approx(np.trapezoid(np.abs(1 - np.array(f)), sizes))
     assert document["cpr"] == document["curves"]["predicted_effect"]["cpr"]
     assert document["summary"].startswith(("faithful", "not faithful"))
-
-
-def behaviours(directory: Path, *prompts: str) -> str:
-    """A directory with one behaviour, `words`, of these prompts and their corrupt twins."""
-    directory.mkdir(exist_ok=True)
-    pairs = [
-        f'[[pair]]\nclean = "{text}"\ndecisive = "w9"\ncorrupt = "{text.replace("w44", "w90")}"\nrival = "w30"\n'
-        for text in prompts
-    ]
-    (directory / "words.toml").write_text('title = "words"\n' + "".join(pairs))
-    return str(directory)
 
 
 def test_given_a_behaviour_of_the_same_length_when_means_are_removed_then_they_are_its_other_prompts(

@@ -17,7 +17,7 @@ from tests.oracle.linearised_model import Place
 from tests.oracle.seed_model import SeedModel
 from tests.tasks import graph_project
 from tests.tasks.graph_project import run
-from tests.tasks.test_validate import behaviours
+from tests.tasks.remeasured import behaviours
 
 PROMPTS = (
     "w5 w17 w44 w3 w71",
