@@ -120,7 +120,7 @@ def _traced(params: Params, context: Context) -> Result:
 
     sweep, targets = _prepared(params, context)
     graph = _attributed(params, context, sweep, targets)
-    measures = measure_nodes(sweep, targets[0])
+    measures = measure_nodes(sweep, targets[0], first_position=params.first_position)
     pruned = prune(graph.raw(), params.node_threshold, params.edge_threshold)
     if not len(graph_file.kept_features(graph, pruned)):
         context.progress.note(

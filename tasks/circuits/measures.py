@@ -33,20 +33,22 @@ class Measures:
         return torch.cat([self.share[:n_active][graph.rows_of_active], self.share[n_active:], targets])
 
 
-def measure_nodes(sweep: Sweep, target: Target) -> Measures:
-    """Both numbers for one target."""
+def measure_nodes(sweep: Sweep, target: Target, *, first_position: bool = False) -> Measures:
+    """Both numbers for one target; `first_position` says whether position 0 was made a source."""
     rows = sweep.pull_back(sweep.target_rows([target]), through_dictionaries=True)
     effects = predicted_effects(sweep.model, sweep.run.tokens, sweep.dictionaries, sweep.sources.features, target)
     margin = threshold_margins(sweep.run, sweep.dictionaries, sweep.sources.features)
-    return Measures(rows.shares[0], effects, margin, _unreplaced_share(sweep, target))
+    return Measures(rows.shares[0], effects, margin, _unreplaced_share(sweep, target, first_position))
 
 
-def _unreplaced_share(sweep: Sweep, target: Target) -> float:
+def _unreplaced_share(sweep: Sweep, target: Target, first_position: bool) -> float:
     """One more row, in which each MLP without a dictionary is a leaf."""
     unreplaced = [layer for layer in range(sweep.model.n_layers) if layer not in sweep.dictionaries]
     if not unreplaced:
         return 0.0
-    sources = find_sources(sweep.model, sweep.run, sweep.dictionaries, unreplaced_as_error=True)
+    sources = find_sources(
+        sweep.model, sweep.run, sweep.dictionaries, first_position=first_position, unreplaced_as_error=True
+    )
     leaves = sweep.with_sources(sources).pull_back(sweep.target_rows([target]))
     errors = leaves.shares[0, sources.first_error : sources.first_token].view(sweep.model.n_layers, -1)
     return float(errors[unreplaced].abs().sum() / leaves.shares.abs().sum().clamp(min=1e-30))

@@ -205,8 +205,11 @@ def test_the_command_prints_the_document_and_ends_with_its_code(
     assert (too_many.exit_code, too_many.out) == (2, "")
 
 
-def test_what_layers_without_a_dictionary_write_is_told(context: Context, document: dict[str, Any]) -> None:
-    as_errors = run(context, "trace", prompt=PROMPT, dictionary="toy", unreplaced="error")
+@pytest.mark.parametrize("first_position", [False, True])
+def test_what_layers_without_a_dictionary_write_is_told(context: Context, first_position: bool) -> None:
+    options: dict[str, Any] = {"prompt": PROMPT, "dictionary": "toy", "first_position": first_position}
+    document = run(context, "trace", **options)
+    as_errors = run(context, "trace", unreplaced="error", **options)
     held = arrays(context, as_errors["graph"])
     n_features, n_positions = len(held["attributed"]), len(as_errors["tokens"])
     decisive = n_features + (context.model.n_layers + 1) * n_positions
