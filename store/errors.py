@@ -36,3 +36,13 @@ class Cancelled(WorkbenchError):
     """The person stopped the work: exit code 130."""
 
     exit_code = 130
+
+
+class Reported(WorkbenchError):
+    """What another process ended with: its line and its exit code, as it wrote them."""
+
+    def __init__(self, line: str, exit_code: int) -> None:
+        """Take the whole line."""
+        Exception.__init__(self, line)
+        self.fault, _, self.mend = line.rpartition("; ")
+        self.exit_code = exit_code

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import pysqlite3
 import xxhash
@@ -23,6 +23,7 @@ State = Literal["queued", "running", "cancelling", "succeeded", "failed", "cance
 """`interrupted`: its process died before it could say how it ended."""
 Ended = Literal["succeeded", "failed", "cancelled", "interrupted"]
 """The states that a job stays in."""
+ENDED: tuple[Ended, ...] = get_args(Ended)
 
 ORIGIN = "origin"
 """The event that says in which directory a job was asked for: relative paths in its params start there."""
@@ -161,8 +162,10 @@ def succeed(db: Database, job_id: int, document: dict[str, Any], elapsed_s: floa
             add_event(db, job_id, _GROUND, line)
 
 
-def finish(db: Database, job_id: int, state: Ended, line: str, elapsed_s: float, cpu_s: float) -> None:
-    """Mark a job as ended without a result; `line` is what the person was told."""
+def finish(
+    db: Database, job_id: int, state: Ended, line: str, elapsed_s: float | None = None, cpu_s: float | None = None
+) -> None:
+    """Mark a job as ended without a result; `line` is what the person was told, the times None if nobody knows."""
     with db.atomic():
         _end(db, job_id, state, line, elapsed_s, cpu_s)
 
@@ -200,6 +203,18 @@ def events(db: Database, job_id: int, after: int = 0) -> list[tuple[int, JobEven
     """What happened to a job, oldest first, as (event id, event), from the event after the one with id `after`."""
     sql = "SELECT id, at, kind, text FROM job_event WHERE job_id = ? AND id > ? ORDER BY id"
     return [(row[0], JobEvent(*row[1:])) for row in db.execute(sql, [job_id, after]).fetchall()]
+
+
+def news(db: Database, after: int) -> list[tuple[int, int, JobEvent]]:
+    """What happened to any job since the event with id `after`, oldest first, as (event id, job id, event)."""
+    sql = "SELECT id, job_id, at, kind, text FROM job_event WHERE id > ? ORDER BY id"
+    return [(row[0], row[1], JobEvent(*row[2:])) for row in db.execute(sql, [after]).fetchall()]
+
+
+def last_event_id(db: Database) -> int:
+    """The id of the newest event of any job; 0 if there is none."""
+    [(newest,)] = db.execute("SELECT coalesce(max(id), 0) FROM job_event").fetchall()
+    return int(newest)
 
 
 def queue(db: Database) -> list[Job]:

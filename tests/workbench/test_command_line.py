@@ -37,7 +37,7 @@ def test_given_any_params_when_written_as_a_command_then_it_reads_back_as_the_sa
 ) -> None:
     seen: dict[str, Any] = {}
     monkeypatch.setattr(Task, "params_type", Sample)
-    monkeypatch.setattr("workbench.cli.task_command.run_task", lambda ctx, task, values, json: seen.update(values))
+    monkeypatch.setattr("workbench.cli.task_command.run_task", lambda ctx, task, values, *said: seen.update(values))
     words = shlex.split(command_line("sample", params, Path("a b")))
     assert words[:4] == ["workbench", "--project", "a b", "sample"]
     typer.main.get_command(task_app(SAMPLE)).main(words[4:], standalone_mode=False)

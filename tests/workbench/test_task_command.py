@@ -56,7 +56,7 @@ def sample_command(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
 def test_given_a_task_when_its_command_is_made_then_options_equal_params(task: Task) -> None:
-    made = {p.name: p for p in command_of(task).params if p.name not in {"json", "help"}}
+    made = {p.name: p for p in command_of(task).params if p.name not in {"detach", "json", "help"}}
     fields = task.params_type.model_fields
     assert list(made) == list(fields)
     for name, field in fields.items():
@@ -92,7 +92,7 @@ def test_given_values_on_the_command_line_when_parsed_then_they_have_the_fields_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     seen: dict[str, Any] = {}
-    monkeypatch.setattr("workbench.cli.task_command.run_task", lambda ctx, task, values, json: seen.update(values))
+    monkeypatch.setattr("workbench.cli.task_command.run_task", lambda ctx, task, values, *said: seen.update(values))
     words = ["a b", "--tokens", "7", "--kind", "l1", "--layers", "1", "--layers", "2", "--no-resume", "--from", "c"]
     sample_command(monkeypatch).main(words, standalone_mode=False)
     expected = {"prompt": "a b", "tokens": 7, "threshold": 0.8, "kind": "l1", "layers": [1, 2], "resume": False}

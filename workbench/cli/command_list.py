@@ -22,7 +22,8 @@ COMMANDS: dict[str, str] = {
     "graph": "List, show, shape, compare and export attribution graphs.",
     "verify": "Check a pack: every hash, and that its numbers come out again.",
     "unpack": "Open a pack into a directory.",
-    "jobs": "What was run in this project, and how it ended.",
+    "worker": "The background process that keeps the model loaded and runs queued jobs.",
+    "jobs": "What was run in this project, how it ended; cancel a job, or run it again.",
 }
 """Every command and what it does, in the order of `--help`."""
 

@@ -43,7 +43,7 @@ def group(
         raise BadInput(f"{' and '.join(asked) or 'nothing'} asked for", LIST_MEND)
     if name is not None and not features:
         raise BadInput(f"supernode {name!r} has no members", "name features behind it, as L12/345@7")
-    with open_project(ctx, write=not list_all) as project:
+    with open_project(ctx, write=not list_all, work=False) as project:
         if auto:
             _find(project, graph, similarity)
         elif not list_all:

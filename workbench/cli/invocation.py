@@ -19,9 +19,19 @@ class Invocation:
     project: Path | None = None
 
 
-def open_project(ctx: typer.Context, write: bool = False) -> Project:
-    """The project that the command line means, open; a context manager that closes it."""
+def project_directory(ctx: typer.Context) -> Path:
+    """The directory of the project that the command line means; `Missing` if there is none."""
     from store.project import Project
 
     invocation: Invocation = ctx.obj
-    return Project.open(Project.locate(invocation.project), write=write)
+    return Project.locate(invocation.project)
+
+
+def open_project(ctx: typer.Context, write: bool = False, work: bool = True) -> Project:
+    """The project that the command line means, open; a context manager that closes it.
+
+    With `write` and without `work` rows can be noted while another process works on the project.
+    """
+    from store.project import Project
+
+    return Project.open(project_directory(ctx), write=write, work=work)

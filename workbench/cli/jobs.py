@@ -1,4 +1,4 @@
-"""`workbench jobs`: what was run in this project, how far it is, how it ended."""
+"""`workbench jobs`: what was run in this project, how far it is, how it ended; and how to end or repeat it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from workbench.cli.invocation import open_project
-from workbench.cli.output import emit_json, emit_view
+from store.errors import BadInput
+from workbench.cli.invocation import open_project, project_directory
+from workbench.cli.output import emit_job_id, emit_json, emit_view, narrate
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, help="What was run in this project, and how it ended.")
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
@@ -50,3 +51,60 @@ def show_job(
         emit_json(asdict(row) | {"events": [asdict(event) for event in events]})
     else:
         emit_view(job_view(row, events))
+
+
+@app.command("cancel")
+def cancel_job(
+    ctx: typer.Context,
+    job: Annotated[int, typer.Argument(help="The job's id.", metavar="JOB")],
+    json: JsonOption = False,
+) -> None:
+    """Stop a job: a queued one at once, a running one after its step, and harder if it does not stop."""
+    from workbench.worker.client import WorkerClient
+
+    client = WorkerClient.connect(project_directory(ctx))
+    if client is not None:
+        with client:
+            state = client.ask("cancel", job=job)["state"]
+    else:
+        state = _cancel_without_worker(ctx, job)
+    if json:
+        emit_json({"job": job, "state": state})
+    else:
+        print(state)
+
+
+@app.command("retry")
+def retry_job(
+    ctx: typer.Context,
+    job: Annotated[int, typer.Argument(help="The job's id.", metavar="JOB")],
+    json: JsonOption = False,
+) -> None:
+    """Queue an ended job once more, under a new id; a training goes on from its last checkpoint."""
+    from store import jobs
+    from workbench.cli.background import tell_queued
+    from workbench.worker.client import WorkerClient
+
+    directory = project_directory(ctx)
+    with open_project(ctx, write=True, work=False) as project:
+        job_id = jobs.retry(project.db, job)
+    client = WorkerClient.connect(directory)
+    if client is not None:
+        with client:
+            client.ask("submit", job=job_id)
+    emit_job_id(job_id, json)
+    tell_queued(directory, job_id, client)
+
+
+def _cancel_without_worker(ctx: typer.Context, job_id: int) -> str:
+    """Take a queued job back. One that runs belongs to a process that only its own terminal can ask to stop."""
+    from store import jobs
+
+    with open_project(ctx, write=True, work=False) as project:
+        job = jobs.show(project.db, job_id)
+        if job.state in ("running", "cancelling"):
+            fault = f"job {job_id} is not a worker's: process {job.pid} on {job.host} runs it, or died with it"
+            raise BadInput(fault, "press Ctrl-C where it runs; if it is gone, the next command that works says so")
+        state = jobs.ask_cancel(project.db, job_id)
+    narrate("no worker runs; the job was only queued")
+    return state

@@ -30,6 +30,14 @@ def emit_json(document: dict[str, Any]) -> None:
     print(json.dumps(finite(document), indent=2))
 
 
+def emit_job_id(job_id: int, as_json: bool) -> None:
+    """Print the id of a job that was queued."""
+    if as_json:
+        emit_json({"job": job_id})
+    else:
+        print(job_id)
+
+
 def emit_view(view: RenderableType) -> None:
     """Print a view."""
     stdout_console().print(view)

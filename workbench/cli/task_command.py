@@ -5,10 +5,11 @@ from __future__ import annotations
 import inspect
 import types
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from signal import SIGINT, SIGTERM, default_int_handler, signal
 from threading import Event
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
 from pydantic import ValidationError
@@ -17,9 +18,12 @@ from pydantic.fields import FieldInfo
 from store.errors import BadInput
 from tasks.params import Params
 from tasks.registry import Task
-from workbench.cli.invocation import open_project
-from workbench.cli.output import emit, narrate
+from workbench.cli.invocation import open_project, project_directory
+from workbench.cli.output import emit, emit_job_id, narrate
 from workbench.cli.progress import terminal_progress
+
+if TYPE_CHECKING:
+    from workbench.worker.client import WorkerClient
 
 _BOUNDS = {"ge": "≥", "le": "≤", "gt": ">", "lt": "<"}
 
@@ -28,14 +32,16 @@ def task_app(task: Task) -> typer.Typer:
     """A typer app with the one command that runs `task`."""
     params_type = task.params_type
 
-    def command(ctx: typer.Context, json: bool, **values: Any) -> None:
-        run_task(ctx, task, values, json)
+    def command(ctx: typer.Context, detach: bool, json: bool, **values: Any) -> None:
+        run_task(ctx, task, values, json, detach)
 
+    detach_option = typer.Option("--detach", help="Queue it for the worker, print the job's id, and do not wait.")
     json_option = typer.Option("--json", help="Print one JSON document on stdout.")
     command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         [
             _keyword("ctx", typer.Context),
             *(_parameter(name, field) for name, field in params_type.model_fields.items()),
+            _keyword("detach", Annotated[bool, detach_option], False),
             _keyword("json", Annotated[bool, json_option], False),
         ]
     )
@@ -45,9 +51,38 @@ def task_app(task: Task) -> typer.Typer:
     return app
 
 
-def run_task(ctx: typer.Context, task: Task, values: Mapping[str, Any], as_json: bool) -> None:
-    """Check the values, run the task in this process, and print its document or its table."""
+def run_task(ctx: typer.Context, task: Task, values: Mapping[str, Any], as_json: bool, detach: bool = False) -> None:
+    """Check the values and run the task: in the project's worker if one runs, else here. Print its document or view.
+
+    With `detach` the job is only queued and its id printed.
+    """
     params = checked_params(task.params_type, values, " ".join(task.words))
+    directory = project_directory(ctx)
+    from workbench.worker.client import WorkerClient
+
+    client = WorkerClient.connect(directory)
+    with client or nullcontext():
+        if detach:
+            _queue(directory, task, params, client, as_json)
+        elif client is not None:
+            from workbench.cli.background import run_in_worker
+
+            document = run_in_worker(directory, task.kind, params, client)
+            with open_project(ctx) as project:
+                emit(task.kind, document, project, as_json)
+        else:
+            _run_here(ctx, task, params, as_json)
+
+
+def _queue(directory: Path, task: Task, params: Params, client: WorkerClient | None, as_json: bool) -> None:
+    from workbench.cli.background import hand_over, tell_queued
+
+    job_id = hand_over(directory, task.kind, params, client)
+    emit_job_id(job_id, as_json)
+    tell_queued(directory, job_id, client)
+
+
+def _run_here(ctx: typer.Context, task: Task, params: Params, as_json: bool) -> None:
     from tasks.context import Context
     from tasks.execute import execute
 
