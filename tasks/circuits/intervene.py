@@ -6,8 +6,10 @@ the edits of lower layers already done (with direct effects alone: what they are
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from enum import StrEnum
 from functools import partial
+from math import isqrt
 
 import torch
 from jaxtyping import Float
@@ -120,44 +122,70 @@ def measure_targets(
     A batch that does not fit into memory is halved, for good. `WorkbenchError` if a batch of one does not fit.
     """
     refuse_replaced_direct(spelling, freeze)
+    measure = _measurement(model, tokens, dictionaries, targets, spelling, freeze)
     if model.device.type == "cpu":
         batch = min(batch, -(-ENOUGH_TOKENS // len(tokens)))
-    measure = _measurement(model, tokens, dictionaries, targets, freeze)
-    first_layer = [int(edits.layer.min()) if len(edits) else model.n_layers for edits in rows]
-    order = sorted(range(len(rows)), key=first_layer.__getitem__)
     results = torch.empty(len(rows), len(targets), device=model.device)
-    done = 0
-    while done < len(rows):
-        here = order[done : done + batch]
+    pending = _neighbours(rows, batch)
+    while pending:
+        here = pending.pop(0)
         numbered = Edits.join([rows[each].at_row(row) for row, each in enumerate(here)])
-        found = within_memory(partial(measure, edit_splices(dictionaries, numbered, spelling), len(here)), len(here))
+        found = within_memory(partial(measure, numbered, len(here)), len(here))
         if found is None:
-            batch = len(here) // 2
+            half = len(here) // 2
+            pending = [part for each in [here, *pending] for part in _split(each, half)]
             continue
         results[here] = found
-        done += len(here)
         advance(len(here))
     return results
 
 
-ENOUGH_TOKENS = 192
-"""Tokens at once from which a processor's matrix products gain little (SmolLM2's: 12 tokens 43 GFLOP/s, 48 139, 192
-167, 768 177): more rows would only share fewer of the layers below their first edits."""
-Measurement = Callable[[Sequence[Splice], int], Tensor]
-"""(splices, number of rows) -> [row, target]."""
+ENOUGH_TOKENS = 384
+"""Tokens at once from which a processor gains little by more (SmolLM2's matrix products: 12 tokens 43 GFLOP/s, 48 139,
+384 174, 768 177): further rows would only share less of what lies before their first edits."""
+
+
+def _neighbours(rows: Sequence[Edits], batch: int) -> list[list[int]]:
+    """The rows in batches whose first edits are near each other: as many bands of layers as of positions."""
+    by_layer = sorted(range(len(rows)), key=lambda row: int(rows[row].layer.min()) if len(rows[row]) else -1)
+    n_bands = max(1, isqrt(-(-len(rows) // batch)))
+    batches = []
+    for band in _split(by_layer, max(1, -(-len(rows) // n_bands))):
+        by_position = sorted(band, key=lambda row: int(rows[row].position.min()) if len(rows[row]) else -1)
+        batches += _split(by_position, batch)
+    return batches
+
+
+def _split(rows: list[int], size: int) -> list[list[int]]:
+    return [rows[first : first + size] for first in range(0, len(rows), size)]
+
+
+Measurement = Callable[[Edits, int], Tensor]
+"""(edits of all rows, number of rows) -> [row, target]."""
 
 
 def _measurement(
-    model: LanguageModel, tokens: Sequence[int], dictionaries: DictionarySet, targets: Sequence[Target], freeze: Freeze
+    model: LanguageModel,
+    tokens: Sequence[int],
+    dictionaries: DictionarySet,
+    targets: Sequence[Target],
+    spelling: Spelling,
+    freeze: Freeze,
 ) -> Measurement:
     """How rows of one prompt are measured: whatever they share is computed now."""
     run = PromptRun.of(model, tokens)
     if freeze is Freeze.DIRECT:
         baseline = run.targets(dictionaries, [], 1, targets)
         paths = DirectPaths.of(model, tokens, dictionaries)
-        return lambda splices, n_rows: baseline + paths.targets(splices, n_rows, targets)
+        return lambda edits, n_rows: baseline + paths.targets(edit_splices(dictionaries, edits), n_rows, targets)
     attention = hold_attention(model, tokens) if freeze is Freeze.ATTENTION else ()
-    return lambda splices, n_rows: run.targets(dictionaries, splices, n_rows, targets, attention)
+
+    def measure(edits: Edits, n_rows: int) -> Tensor:
+        start = run.first_shared(edits.position.tolist(), targets) if spelling is Spelling.DELTA else 0
+        splices = edit_splices(dictionaries, replace(edits, position=edits.position - start), spelling)
+        return run.targets(dictionaries, splices, n_rows, targets, attention, start)
+
+    return measure
 
 
 def within_memory(measure: Callable[[], Tensor], n_rows: int) -> Tensor | None:

@@ -72,6 +72,10 @@ class HeldLayer:
     mixed: Float[Tensor, "pos d_heads"]
     """What `o_proj` takes, all heads beside each other."""
 
+    def after(self, start: int) -> "HeldLayer":
+        """The same for runs of the positions from `start` on: before it no value moves."""
+        return HeldLayer(self.pattern[..., start:, start:], self.values[start:], self.mixed[start:])
+
     def with_values(
         self, values: Float[Tensor, "row text d_values"], mixed: Float[Tensor, "row text d_heads"]
     ) -> Float[Tensor, "row text d_heads"]:

@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 from store.errors import WorkbenchError
 from tasks.circuits.edits import Edits
-from tasks.circuits.intervene import Spelling, edited_logits, measure_each
+from tasks.circuits.intervene import Spelling, edit_splices, edited_logits, measure_each, measure_targets
 from tasks.circuits.regime import Freeze
-from tasks.circuits.targets import LogitTarget
+from tasks.circuits.resume import PromptRun
+from tasks.circuits.targets import FeatureTarget, LogitTarget, Target
 from tasks.dictionaries.dictionary_set import DictionarySet
 from tasks.dictionaries.protocol import Dictionary
 from tasks.dictionaries.splice import Splice, replacement, spliced_logits
@@ -188,6 +189,37 @@ def test_runs_that_start_at_the_first_edited_layer_are_whole_runs(
         shared = measure_each(model, TOKENS, dictionaries, [table(changes)], target, spelling=spelling)
         whole = edited_logits(model, TOKENS, dictionaries, table(changes), 1, spelling)
         torch.testing.assert_close(shared, target.value(whole), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("freeze", [Freeze.NONE, Freeze.ATTENTION])
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_runs_that_start_at_the_first_edited_position_are_whole_runs(
+    tiny_model: Models, seed_model: Twins, family: str, attention: str, freeze: Freeze
+) -> None:
+    model = tiny_model(family)
+    before = model.hf.config._attn_implementation
+    if family == "gemma2" and attention == "sdpa":
+        attention = before  # transformers has no soft cap there
+    dictionaries, plain = made(model, "skip")
+    last, fifth = LogitTarget(9, -1, 1.0, rival=30), LogitTarget(9, 5, 1.0)
+    targets: list[Target] = [last, fifth, FeatureTarget(2, 7, 5, 0.0)]
+    late = [place for place in active_places(seed_model(family), plain) if place[1] >= 4]
+    rows = [table({place: Change(0.0, 2.0)}) for place in late[::4]]
+    model.hf.set_attn_implementation(attention)
+    try:
+        assert PromptRun.of(model, TOKENS).first_shared([4, 6], targets) == 4
+        shared = measure_targets(model, TOKENS, dictionaries, rows, targets, freeze=freeze)
+        whole = torch.cat([edited_logits(model, TOKENS, dictionaries, row, 1, freeze=freeze) for row in rows])
+        first = [PromptRun.of(model, TOKENS).targets(dictionaries, edit_splices(dictionaries, row), 1, targets[2:])
+                 for row in rows]  # fmt: skip
+    finally:
+        model.hf.set_attn_implementation(before)
+    torch.testing.assert_close(shared[:, 0], last.value(whole), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(shared[:, 1], fifth.value(whole), rtol=1e-5, atol=1e-5)
+    if freeze is Freeze.NONE:
+        torch.testing.assert_close(shared[:, 2:], torch.cat(first), rtol=1e-5, atol=1e-5)
+    assert len({round(value, 4) for value in shared[:, 0].tolist()}) > len(rows) // 2
 
 
 @pytest.mark.parametrize("freeze", list(Freeze))
