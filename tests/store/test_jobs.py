@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from store import jobs
-from store.errors import Missing
+from store.errors import BadInput, Missing
 from store.project import Project
 from tests.store.conftest import writes
 
@@ -118,3 +118,55 @@ def test_a_job_still_stands_until_its_rows_point_elsewhere(project: Project) -> 
     assert jobs.still_stands(project.db, job_id)
     project.db.execute("UPDATE dictionary SET file_id = ?", [second])
     assert not jobs.still_stands(project.db, job_id)
+
+
+def test_queued_jobs_are_claimed_oldest_first_and_each_once(project: Project) -> None:
+    ids = [jobs.submit(project.db, "train", "{}", "key") for _ in range(3)]
+    assert [job.id for job in jobs.queue(project.db)] == ids
+    assert jobs.claim(project.db, pid=7, after=ids[0]) == ids[1]
+    assert [jobs.claim(project.db, pid=7) for _ in range(3)] == [ids[0], ids[2], None]
+    job = jobs.show(project.db, ids[0])
+    assert (job.state, job.pid) == ("running", 7)
+    assert job.started_at
+    assert [event.text for _, event in jobs.events(project.db, job.id)] == ["queued", "running"]
+
+
+def test_a_cancel_ends_what_waits_and_asks_what_runs(project: Project) -> None:
+    running, waiting = (jobs.submit(project.db, "train", "{}", "key") for _ in range(2))
+    jobs.claim(project.db, pid=7)
+    assert jobs.ask_cancel(project.db, waiting) == "cancelled"
+    assert jobs.ask_cancel(project.db, running) == jobs.ask_cancel(project.db, running) == "cancelling"
+    jobs.finish(project.db, running, "cancelled", "stopped; again")
+    with pytest.raises(BadInput, match=f"job {running} has ended already .cancelled."):
+        jobs.ask_cancel(project.db, running)
+    with pytest.raises(Missing, match="no job 99"):
+        jobs.ask_cancel(project.db, 99)
+    assert jobs.claim(project.db, pid=7) is None
+
+
+def test_a_retry_is_the_same_work_from_the_same_place_under_a_new_id(project: Project) -> None:
+    first = jobs.submit(project.db, "train", '{"k": 32}', "key", "/home/somebody")
+    with pytest.raises(BadInput, match=f"job {first} is queued"):
+        jobs.retry(project.db, first)
+    jobs.ask_cancel(project.db, first)
+    again = jobs.show(project.db, jobs.retry(project.db, first))
+    assert (again.kind, again.params, again.state) == ("train", {"k": 32}, "queued")
+    assert jobs.said(project.db, again.id, jobs.ORIGIN) == "/home/somebody"
+    assert [job.state for job in jobs.listing(project.db)] == ["queued", "cancelled"]
+
+
+def test_news_are_the_events_of_all_jobs_since_the_last_seen(project: Project) -> None:
+    first, second = (jobs.submit(project.db, "train", "{}", "key") for _ in range(2))
+    seen = jobs.last_event_id(project.db)
+    jobs.claim(project.db, pid=7)
+    jobs.ask_cancel(project.db, second)
+    told = [(job_id, event.text) for _, job_id, event in jobs.news(project.db, seen)]
+    assert told == [(first, "running"), (second, "cancelled")]
+
+
+def test_what_is_usual_is_the_mean_of_the_last_five_that_succeeded(project: Project) -> None:
+    assert jobs.usual_seconds(project.db, "train") is None
+    for elapsed_s in (100.0, 1.0, 2.0, 3.0, 4.0, 5.0):
+        jobs.succeed(project.db, jobs.start(project.db, "train", "{}", "key"), {}, elapsed_s, 0.0)
+    jobs.finish(project.db, jobs.start(project.db, "train", "{}", "key"), "failed", "x; y", 50.0, 0.0)
+    assert jobs.usual_seconds(project.db, "train") == 3.0
