@@ -191,7 +191,11 @@ def _edges(params: Params, context: Context, made: GraphBench) -> list[Edge]:
 def _chosen_edges(
     params: Params, made: GraphBench, nodes: dict[int, NodeRecord], edges: list[EdgeRecord]
 ) -> list[tuple[EdgeRecord, EdgeTest, bool]]:
-    """(edge, test, whether it is a control): by |effect|, or |share| where no effect is known; then a seeded draw."""
+    """(edge, test, whether it is a control): the strongest, then a seeded draw from the others.
+
+    Strength is |effect| (|share| where no effect is known) in nats of the decisive target, to which a target's unit is
+    worth what its own predicted effect says.
+    """
     import random
 
     from tasks.circuits.edge_tests import EdgeTest
@@ -205,7 +209,10 @@ def _chosen_edges(
         and (place := _place(nodes[edge.source])) in rows
         and edge.target in targets
     ]
-    known.sort(key=lambda pair: -abs(pair[0].share if pair[0].effect is None else pair[0].effect))
+    weights = _nats_per_unit(made, nodes)
+    known.sort(
+        key=lambda pair: -abs(pair[0].share if pair[0].effect is None else pair[0].effect) * weights[pair[0].target]
+    )
     rest = known[params.edges :]
     n_controls = min(params.edges, len(rest)) if params.controls else 0
     rest = random.Random(params.seed).sample(rest, n_controls)
@@ -224,6 +231,23 @@ def _targets(made: GraphBench, nodes: dict[int, NodeRecord]) -> dict[int, Any]:
         if node.kind == "feature" and _place(node) in rows
     }
     return targets | {int(each["node"]): stored_target(each) for each in made.record.targets if "node" in each}
+
+
+def _nats_per_unit(made: GraphBench, nodes: dict[int, NodeRecord]) -> dict[int, float]:
+    """Target -> what a unit of it is worth: |predicted effect| / |activation| of a feature, a logit's probability.
+
+    The decisive target counts as it is.
+    """
+    rows, claims = _rows(made), made.claims
+    worth = (claims.predicted / claims.features.activation).abs().nan_to_num(0.0, 0.0, 0.0).tolist()
+    features = {
+        node.node: worth[rows[place]]
+        for node in nodes.values()
+        if node.kind == "feature" and (place := _place(node)) in rows
+    }
+    explained = [each for each in made.record.targets if "node" in each]
+    logits = {int(each["node"]): float(each["probability"]) for each in explained[1:]}
+    return features | logits | {int(each["node"]): 1.0 for each in explained[:1]}
 
 
 def _rows(made: GraphBench) -> dict[tuple[int, int, int], int]:
