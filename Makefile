@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.workbench-installed
 WORKERS ?= 2
 
-.PHONY: bench-attribution bench-growth bench-intervene bench-qwen3-shape demo test check bench lint format types imports install
+.PHONY: bench-attribution bench-growth bench-intervene bench-qwen3-shape bench-worker torture demo test check bench lint format types imports install
 
 # The whole path on the embedded model: prompt to validated circuit, with a closing report.
 demo: install
@@ -35,6 +35,15 @@ bench-intervene: install
 
 bench-qwen3-shape: install
 	$(BIN)/python -m benchmarks.qwen3_shape
+
+# From handing a job to a worker whose model is loaded to the job's start; the embedded model.
+bench-worker: install
+	$(BIN)/python -m benchmarks.worker
+
+# SIGKILL at random moments, of the worker and of its child, until KILLS are done; prints what was lost.
+KILLS ?= 300
+torture: install
+	$(BIN)/python -m tests.workbench.worker.torture $(KILLS)
 
 lint: install
 	$(BIN)/ruff check .

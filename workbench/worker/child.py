@@ -81,6 +81,7 @@ class ModelChild:
             try:
                 os.chdir(_origin(project, job_id))
                 self._working = True
+                self._send(started=job_id)
                 run_claimed(job_id, self.context, self._stopped_as)
             except WorkbenchError as error:
                 print(error, file=sys.stderr)

@@ -209,6 +209,8 @@ class Supervisor:
             self._bell.set()
         if self.running is None:
             return
+        if "started" in message:
+            self._announce(self.running, {"started": True, "job": self.running})
         if "progress" in message:
             self.stages = message["progress"]
             self._announce(self.running, {"progress": self.stages, "job": self.running}, skippable=True)
