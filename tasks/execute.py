@@ -24,6 +24,7 @@ from tasks.params import Params
 from tasks.registry import Task, task
 
 _SECONDS_BETWEEN_REPORTS = 1.0
+_LONGEST_REASON = 200
 
 
 def execute(kind: str, params: Params, context: Context, reuse: bool = False) -> dict[str, Any]:
@@ -120,8 +121,7 @@ class _Run:
         if is_disk_full(error):
             release_ballast(self.project.directory)
         self.project.sweep()
-        full = f"no room left on the disk of {self.project.directory}"
-        told = WorkbenchError(full, "make room and run the same command again") if is_disk_full(error) else error
+        told = _told(error, self.project)
         self._end(error, str(told) if isinstance(told, WorkbenchError) else f"{type(told).__name__}: {told}")
         if told is not error:
             raise told from error
@@ -138,6 +138,24 @@ class _Run:
             jobs.add_event(db, self.job_id, jobs.EXIT, str(code))
         state = self.stopped_as() if stopped else "failed"
         jobs.finish(db, self.job_id, state, line, self.elapsed_s, self.cpu_s)
+
+
+def _told(error: BaseException, project: Project) -> BaseException:
+    """What a person is told of an error: what the machine lacks, in place of what a library says of it."""
+    if is_disk_full(error):
+        full = f"no room left on the disk of {project.directory}"
+        return WorkbenchError(full, "make room and run the same command again")
+    if is_out_of_memory(error):
+        first = (str(error).splitlines() or [""])[0][:_LONGEST_REASON]
+        lack = f"out of memory ({first or type(error).__name__})"
+        return WorkbenchError(lack, "take fewer layers, tokens or nodes, or a smaller batch")
+    return error
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether the host's or a device's allocator refused; what it had given out is still sound."""
+    names = {kind.__name__ for kind in type(error).__mro__}
+    return bool(names & {"MemoryError", "OutOfMemoryError"}) or "can't allocate memory" in str(error)
 
 
 @dataclass

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from store import jobs
 from store.errors import BadInput, Missing
 from store.project import Project
+from store.project_rows import export_rows
 from tests.store.conftest import writes
 
 DOCUMENTS = st.dictionaries(st.text(), st.one_of(st.integers(), st.text(), st.booleans(), st.none()), max_size=5)
@@ -170,3 +171,11 @@ def test_what_is_usual_is_the_mean_of_the_last_five_that_succeeded(project: Proj
         jobs.succeed(project.db, jobs.start(project.db, "train", "{}", "key"), {}, elapsed_s, 0.0)
     jobs.finish(project.db, jobs.start(project.db, "train", "{}", "key"), "failed", "x; y", 50.0, 0.0)
     assert jobs.usual_seconds(project.db, "train") == 3.0
+
+
+def test_when_a_jobs_rows_travel_the_place_it_was_asked_from_stays(project: Project) -> None:
+    job_id = jobs.submit(project.db, "train", "{}", "key", "/home/somebody")
+    jobs.claim(project.db, pid=7)
+    jobs.succeed(project.db, job_id, {}, 1.0, 1.0)
+    events = export_rows(project.db, activations=False)["job_event"]
+    assert [event["text"] for event in events] == ["queued", "running", "succeeded"]

@@ -24,7 +24,7 @@ from store.errors import WorkbenchError
 from store.lock import WriteLock
 from store.project import Project
 from tasks.context import Context
-from tasks.execute import run_claimed
+from tasks.execute import is_out_of_memory, run_claimed
 from workbench.worker.child_process import PARENT_GONE
 from workbench.worker.protocol import decode, encode
 from workbench.worker.stages import SnapshotProgress
@@ -41,11 +41,12 @@ class ModelChild:
         self._job = 0
         self._stopping = False
         self._working = False
+        self._poisoned = False
         progress = SnapshotProgress(lambda stages: self._send(progress=stages), lambda text: self._send(note=text))
         self.context = Context(project, progress)
 
     def serve(self) -> None:
-        """Carry out orders until the last one, `quit`."""
+        """Carry out orders until the last one, `quit`, or until the device can no longer be used by this process."""
         signal.signal(signal.SIGINT, self._interrupt)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         Thread(target=self._listen, name="orders", daemon=True).start()
@@ -53,7 +54,9 @@ class ModelChild:
         while (order := self._orders.get())["order"] != "quit":
             if order["order"] == "run":
                 self._run(order["job"])
-                self._send(ended=order["job"], **self._resident())
+                self._send(ended=order["job"], last=self._poisoned, **({} if self._poisoned else self._resident()))
+                if self._poisoned:
+                    return
             else:
                 self._load() if order["order"] == "load" else self._unload()
                 self._send(**self._resident())
@@ -85,13 +88,16 @@ class ModelChild:
                 run_claimed(job_id, self.context, self._stopped_as)
             except WorkbenchError as error:
                 print(error, file=sys.stderr)
+                if error.__cause__ is not None and is_out_of_memory(error.__cause__):
+                    _give_back()
             except KeyboardInterrupt:
                 print(
                     "interrupted in the middle of a step: the model is loaded again for the next job", file=sys.stderr
                 )
                 self._unload()
-            except Exception:  # the worker loop's edge: logged here, and a line in the job's row
+            except Exception as error:  # the worker loop's edge: logged here, and a line in the job's row
                 traceback.print_exc()
+                self._poisoned = _poisons_device(error)
             finally:
                 self._working = False
 
@@ -110,9 +116,7 @@ class ModelChild:
 
     def _unload(self) -> None:
         self.context.unload()
-        gc.collect()
-        if (torch := sys.modules.get("torch")) is not None and torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        _give_back()
 
     def _resident(self) -> dict[str, Any]:
         """What is held in memory, and the bytes on a device."""
@@ -124,6 +128,18 @@ class ModelChild:
     def _send(self, **message: Any) -> None:
         with self._sending, suppress(BrokenPipeError):  # the listening thread sees the end, and ends this process
             self._control.sendall(encode(message))
+
+
+def _give_back() -> None:
+    """Return memory that nothing refers to any more."""
+    gc.collect()
+    if (torch := sys.modules.get("torch")) is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _poisons_device(error: Exception) -> bool:
+    """Whether after this error every further call on the device fails: only another process can use it again."""
+    return type(error).__name__ == "AcceleratorError" or "CUDA error" in str(error)
 
 
 def _origin(project: Project, job_id: int) -> str:

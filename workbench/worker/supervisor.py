@@ -206,6 +206,7 @@ class Supervisor:
             self._resident_told.set()
         if "ended" in message:
             self._done = message["ended"], "its process gave it up"
+            engine.ready = not message["last"]
             self._bell.set()
         if self.running is None:
             return

@@ -23,7 +23,7 @@ class Params(TaskParams):
     steps: int = option(1, "How many steps.", ge=0)
     step_s: float = option(0.0, "How long a step takes.", unit="seconds", ge=0)
     deaf: Literal["", "cancel", "interrupt", "terminate"] = option("", "The hardest request to stop that it ignores.")
-    fails: Literal["", "bad input", "work", "bug", "memory"] = option("", "How it fails after its steps.")
+    fails: Literal["", "bad input", "work", "bug", "memory", "device"] = option("", "How it fails after its steps.")
     dies: int = option(0, "The signal that it sends itself after its steps.")
     file: str = option("", "A file that it writes, by the path as given.")
     loud: str = option("", "What it prints and narrates.")
@@ -51,6 +51,7 @@ ERRORS: dict[str, BaseException] = {
     "work": WorkbenchError("the loss is not finite", "lower the learning rate"),
     "bug": ZeroDivisionError("division by zero"),
     "memory": MemoryError("no memory"),
+    "device": RuntimeError("CUDA error: device-side assert triggered"),
 }
 
 

@@ -10,6 +10,7 @@ from tasks.model.embedded import EMBEDDED_SPEC
 from tasks.model.language_model import LanguageModel
 from tasks.model.sources import describe_model
 from tests.workbench.command_line import workbench
+from tests.workbench.worker.conftest import wait_until
 from workbench import VERSION
 from workbench.worker.client import WorkerClient
 
@@ -25,13 +26,13 @@ def test_given_the_embedded_model_when_traced_twice_in_a_worker_then_the_numbers
     directory = tmp_path / "p"
     Project.create(directory, describe_model(embedded), VERSION).close()
     here = json.loads(workbench(capsys, "--project", str(directory), *_TRACE).out)
-    started = workbench(capsys, "--project", str(directory), "worker", "start")
+    started = workbench(capsys, "--project", str(directory), "worker", "start", "--idle-timeout", "4")
     assert started.exit_code == 0, started.err
     try:
         there = [json.loads(workbench(capsys, "--project", str(directory), *_TRACE).out) for _ in range(2)]
         with WorkerClient.require(directory) as client:
-            assert client.ask("status")["resident"] == {"model": EMBEDDED_SPEC}
-            assert client.ask("unload")["resident"]["model"] is None
+            assert client.ask("load", 120)["resident"]["model"] == EMBEDDED_SPEC
+            wait_until(lambda: client.ask("status")["resident"] == {"model": None}, "an idle worker lets its model go")
     finally:
         workbench(capsys, "--project", str(directory), "worker", "stop")
     for document in there:

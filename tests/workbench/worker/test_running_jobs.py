@@ -52,6 +52,7 @@ def test_given_a_worker_when_a_task_runs_then_the_document_is_that_of_the_foregr
     [
         ("bad input", 2, "layer 99 is out of range; the model has layers 0 to 2"),
         ("work", 1, "the loss is not finite; lower the learning rate"),
+        ("memory", 1, "out of memory (no memory); take fewer layers, tokens or nodes, or a smaller batch"),
         ("bug", 1, "ZeroDivisionError: division by zero (a fault of the workbench; details: "),
     ],
 )
@@ -197,3 +198,12 @@ def test_given_a_person_who_waits_when_they_press_ctrl_c_then_once_cancels_and_t
     assert waiting.returncode == 130
     assert (f"job {job_id} is left to the worker" in err) == (presses == 2)
     wait_for_state(served, job_id, "cancelled")
+
+
+@pytest.mark.parametrize(("fails", "same_child"), [("memory", True), ("bug", True), ("device", False)])
+def test_given_a_failure_when_the_next_job_runs_then_the_child_is_kept_unless_its_device_is_lost(
+    served: Path, fails: str, same_child: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = json.loads(scripted(capsys, served, "--json").out)["pid"]
+    assert scripted(capsys, served, "--fails", fails).exit_code == 1
+    assert (json.loads(scripted(capsys, served, "--json").out)["pid"] == before) == same_child

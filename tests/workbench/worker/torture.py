@@ -27,6 +27,7 @@ from workbench.worker.client import WorkerClient
 from workbench.worker.runtime_directory import RUNTIME_VARIABLE
 
 _LONGEST_S = 60.0
+_LONGEST_FIRST_S = 5.0
 _JOBS = (
     Params(),
     Params(steps=20, step_s=0.005),
@@ -61,11 +62,11 @@ class Torture:
             client.ask("subscribe", job=0)
             for _ in range(self.chance.randint(0, 4)):
                 self._submit(client)
-                self._hear(client, self.chance.uniform(0.0, 0.6))
+                self._wait(client)
                 for child in client.ask("status")["children"]:
                     self._kill(child)
             self._submit(client)
-            self._hear(client, self.chance.uniform(0.0, 1.0))
+            self._wait(client)
             self._kill(worker.pid)
         worker.communicate()
         self._look()
@@ -76,6 +77,16 @@ class Torture:
                 job_id = enqueue("scripted", params, project, self.directory)
             self.queued.add(job_id)
         client.ask("submit", job=job_id)
+
+    def _wait(self, client: WorkerClient) -> None:
+        """Let it work: any moment, a start of the child too, or some way into the jobs after one has succeeded."""
+        if self.chance.random() < 0.7:
+            before, until = len(self.succeeded), time.monotonic() + _LONGEST_FIRST_S
+            while len(self.succeeded) == before and time.monotonic() < until:
+                self._hear(client, 0.05)
+            self._hear(client, self.chance.uniform(0.0, 0.15))
+        else:
+            self._hear(client, self.chance.uniform(0.0, 1.0))
 
     def _hear(self, client: WorkerClient, seconds: float) -> None:
         """Listen for a while; whatever is announced as succeeded is acknowledged."""
