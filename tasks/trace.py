@@ -124,8 +124,8 @@ def _traced(params: Params, context: Context) -> Result:
     pruned = prune(graph.raw(), params.node_threshold, params.edge_threshold)
     if not len(graph_file.kept_features(graph, pruned)):
         context.progress.note(
-            f"no feature is among the nodes that carry {params.node_threshold:g} of the influence; layers without a "
-            "dictionary pass it on to the tokens: raise --node-threshold"
+            f"no feature is among the nodes that carry {params.node_threshold:g} of the influence: raise "
+            "--node-threshold (layers without a dictionary pass influence on to the tokens) or --memory"
         )
     if params.edge_effects:
         _add_edge_effects(params, context, sweep, graph, pruned)

@@ -13,16 +13,18 @@ from tasks.graphs.raw import starting_weights
 
 EDGE_BYTES = 8
 """A column and a share."""
-SMALLEST_KEPT = 1e-4
-"""Where not all edges fit: at least this fraction of its row's sum of |edge| makes an edge worth keeping."""
+MOST_EDGES = 2**15
+"""Of a row whose edges do not all fit: at most this many are kept, the largest."""
+_SAMPLED = 2**14
+"""About how many columns of a row tell how large an edge must be to be among the largest."""
 
 
 class KnownRows:
     """Rows in the order in which they came; those of the targets first."""
 
     def __init__(self, sweep: Sweep, targets: Sequence[Target], max_nodes: int, memory: int) -> None:
-        """No row yet. Finished rows take at most `memory` bytes: where complete ones would not fit, the edges below a
-        fraction of their row that guarantees it go into the row's totals."""
+        """No row yet. Finished rows take at most `memory` bytes: where complete ones would not fit, each keeps its
+        largest edges, and the others go into its totals."""
         self.sources = sweep.sources
         self.targets = tuple(targets)
         self.device = sweep.run.embeddings.device
@@ -32,8 +34,8 @@ class KnownRows:
         self.n_candidates = int((~self.visited).sum())
         self.budget = min(max_nodes, self.n_candidates)
         n_rows = self.budget + len(targets)
-        fits = EDGE_BYTES * n_rows * self.sources.n_columns <= memory
-        self.smallest_kept = 0.0 if fits else max(SMALLEST_KEPT, EDGE_BYTES * n_rows / memory)
+        most = memory // (EDGE_BYTES * n_rows)
+        self.most_edges = most if most >= self.sources.n_columns else max(1, min(most, MOST_EDGES))
         self.blocks: list[RowBlock] = []
         self.n_features = 0
 
@@ -47,7 +49,7 @@ class KnownRows:
 
     def add(self, features: Int[Tensor, " row"], rows: ShareRows) -> None:
         """Keep a block of rows; `features` are their columns, upper layers first; none for the targets."""
-        self.blocks.append(RowBlock.of(features, rows, self.smallest_kept))
+        self.blocks.append(RowBlock.of(features, rows, self.most_edges))
         self.visited[features] = True
         self.n_features += len(features)
 
@@ -117,11 +119,11 @@ class RowBlock:
     """|total + bias - value|."""
 
     @classmethod
-    def of(cls, features: Int[Tensor, " attributed"], rows: ShareRows, smallest_kept: float) -> "RowBlock":
-        """Take what is larger than `smallest_kept` of its row out of dense rows."""
+    def of(cls, features: Int[Tensor, " attributed"], rows: ShareRows, most_edges: int) -> "RowBlock":
+        """Take the `most_edges` largest of each row out of dense rows."""
         sizes = rows.shares.abs()
         size = sizes.sum(1)
-        kept = sizes > smallest_kept * size[:, None]
+        kept = sizes > 0 if most_edges >= sizes.shape[1] else largest(sizes, most_edges)
         start = torch.zeros(len(size) + 1, dtype=torch.long, device=size.device)
         torch.cumsum(kept.sum(1), 0, out=start[1:])
         place = kept.view(-1).nonzero().squeeze(1)
@@ -163,3 +165,18 @@ class RowBlock:
         if bool(inside.all()):
             return source, self.row, self.share
         return source[inside], self.row[inside], self.share[inside]
+
+
+def largest(sizes: Float[Tensor, "row column"], most: int) -> Bool[Tensor, "row column"]:
+    """A mask of the about `most` largest entries of each row that are not zero, and never more than that.
+
+    How large those are is read off every n-th column; a row that has more of that size is cut exactly.
+    """
+    step = max(1, sizes.shape[1] // _SAMPLED)
+    sample = sizes[:, ::step]
+    rank = min(max(most // step, 1), sample.shape[1])
+    kept = (sizes >= sample.kthvalue(sample.shape[1] - rank + 1).values[:, None]) & (sizes > 0)
+    for row in (kept.sum(1) > most).nonzero().flatten().tolist():
+        inside = sizes[row][kept[row]]
+        kept[row] &= sizes[row] > inside.kthvalue(len(inside) - most).values
+    return kept

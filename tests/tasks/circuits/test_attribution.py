@@ -5,12 +5,14 @@ from functools import cache
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
 from store.errors import BadInput
 from tasks.circuits.attribution import Attribution, attribute
 from tasks.circuits.frozen import freeze
-from tasks.circuits.known_rows import SMALLEST_KEPT
+from tasks.circuits.known_rows import largest
 from tasks.circuits.linearise import Rule
 from tasks.circuits.measures import measure_nodes
 from tasks.circuits.nodes import find_sources
@@ -109,24 +111,37 @@ def test_within_a_budget_each_row_still_adds_up() -> None:
     torch.testing.assert_close(part.value, whole.value[chosen])
 
 
-def test_rows_that_do_not_fit_into_memory_keep_only_edges_of_a_size_that_makes_them_fit() -> None:
+def test_rows_that_do_not_fit_into_memory_keep_their_largest_edges() -> None:
     sweep = sweep_of("llama", "neurons")
     memory = 60_000
     thin = attribute(sweep, targets(sweep), max_nodes=40, refresh=8, block=5, memory=memory)
     rows = [*range(len(thin.features)), *range(thin.first_target, thin.n_nodes)]
-    smallest = 8 * len(rows) / (memory / 2)
-    assert smallest > SMALLEST_KEPT, "the bound is what decides"
+    most = memory // 2 // (8 * len(rows))
     n = thin.n_active
     whole = whole_matrix(sweep)[[*thin.rows_of_active.tolist(), *range(n, n + len(thin.targets))]]
-    sizes = whole.abs().sum(1, keepdim=True)
+    assert most < whole.shape[1], "not all edges fit"
+    kept = largest(whole.abs().float(), most)
+    assert kept.sum(1).tolist() == (whole != 0).sum(1).clamp(max=most).tolist()
+    smallest_kept = torch.where(kept, whole.abs(), torch.inf).min(1).values
+    assert bool((torch.where(kept, 0.0, whole.abs()).max(1).values <= smallest_kept).all())
     columns = [*thin.rows_of_active.tolist(), *range(n, whole.shape[1])]
-    expected = torch.where(whole.abs() > smallest * sizes, whole, 0.0)[:, columns]
-    torch.testing.assert_close(dense(thin)[rows][:, : thin.first_target], expected, rtol=1e-5, atol=1e-6)
-    assert 0 < int((whole.abs() > smallest * sizes).sum()) * 8 <= memory / 2
+    found = dense(thin)[rows][:, : thin.first_target]
+    torch.testing.assert_close(found, torch.where(kept, whole, 0.0)[:, columns], rtol=1e-5, atol=1e-6)
     total = dense(thin)[rows].sum(1) + thin.bias + thin.unattributed
     torch.testing.assert_close(total.float(), thin.value, rtol=1e-4, atol=1e-5)
     size = dense(thin)[rows].abs().sum(1) + thin.bias.abs() + thin.unattributed_size
     torch.testing.assert_close(size.float(), thin.size, rtol=1e-4, atol=1e-5)
+
+
+@given(st.integers(0, 10_000), st.integers(1, 400))
+def test_the_largest_of_a_row_are_never_more_than_asked_for_and_none_is_larger(seed: int, most: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    sizes = torch.rand(3, 300, generator=generator) * (torch.rand(3, 300, generator=generator) < 0.7)
+    kept = largest(sizes, most)
+    assert bool((kept.sum(1) <= most).all()) and not bool((kept & (sizes == 0)).any())
+    left = torch.where(kept, 0.0, sizes).max(1).values
+    assert bool((left <= torch.where(kept, sizes, torch.inf).min(1).values).all())
+    assert bool((kept.sum(1) == (sizes > 0).sum(1).clamp(max=most)).all()), "every column was looked at"
 
 
 def test_a_graph_of_an_earlier_position_holds_only_what_can_lead_there() -> None:
