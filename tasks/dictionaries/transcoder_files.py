@@ -129,10 +129,14 @@ def _check_count(where: str, layers: set[int], model: LanguageModel) -> None:
 def _notes(config: SetConfig, model: LanguageModel) -> tuple[str, ...]:
     """What the person should know: sibling checkpoints share sets on purpose, so another name is no error."""
     named, spec = config.model_name, model.spec
-    if named is None or spec.count("/") != 1 or spec.startswith(("/", ".", "builtin:")):
+    if named is None or _own_name(named) == _own_name(spec):
         return ()
-    same = named.lower() in (spec.lower(), spec.rpartition("/")[2].lower())
-    return () if same else (f"this transcoder set was trained on {named}, the project's model is {spec}",)
+    return (f"this transcoder set was trained on {named}, the project's model is {spec}",)
+
+
+def _own_name(spec: str) -> str:
+    """What a model is called without its organisation, its directory, or `builtin:`."""
+    return spec.rstrip("/").rpartition("/")[2].removeprefix("builtin:").lower()
 
 
 def load_layer(path: Path, layer: int, model: LanguageModel, config: SetConfig) -> Transcoder:

@@ -82,8 +82,10 @@ def test_given_a_family_with_one_norm_when_its_set_writes_at_hook_mlp_out_then_t
         ("Org/Tiny", "tiny", 0),
         ("org/tiny", None, 0),
         ("org/tiny-it", "org/tiny", 1),
-        ("/models/tiny", "org/other", 0),
-        ("builtin:smollm2-135m", "org/other", 0),
+        ("/models/tiny", "org/tiny", 0),
+        ("/models/tiny/", "org/other", 1),
+        ("builtin:smollm2-135m", "HuggingFaceTB/SmolLM2-135M", 0),
+        ("builtin:smollm2-135m", "org/other", 1),
     ],
 )
 def test_given_a_set_for_a_model_of_another_name_when_loaded_then_a_note_says_both(
