@@ -58,11 +58,11 @@ def run_in_worker(directory: Path, kind: str, params: Params, client: WorkerClie
     from workbench.worker.stages import SnapshotReplay
 
     job_id = hand_over(directory, kind, params, client)
-    narrate(f"job {job_id} runs in the worker (process {client.facts['pid']})")
-    if client.facts["version"] != VERSION:
-        narrate(f"the worker is workbench {client.facts['version']} and this is {VERSION}; restart it to have the same")
-    client.ask("subscribe", job=job_id)
     with terminal_progress() as progress, _count_presses(job_id) as presses:
+        narrate(f"job {job_id} runs in the worker (process {client.facts['pid']})")
+        if (theirs := client.facts["version"]) != VERSION:
+            narrate(f"the worker is workbench {theirs} and this is {VERSION}; restart it to have the same")
+        client.ask("subscribe", job=job_id)
         replay = SnapshotReplay(progress)
         try:
             _follow(client, job_id, replay, presses)

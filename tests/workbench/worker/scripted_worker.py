@@ -19,7 +19,7 @@ from workbench.worker.daemon import run_worker
 from workbench.worker.supervisor import Patience, WorkerOptions
 
 CHILD = "tests.workbench.worker.scripted_child"
-PATIENCE = Patience(0.4, 0.8, 1.2)
+PATIENCE = Patience(0.5, 2.5, 4.5)
 
 
 def start(directory: Path, child: str = CHILD, **options: Any) -> subprocess.Popen[str]:

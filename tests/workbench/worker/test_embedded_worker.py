@@ -21,8 +21,11 @@ _OWN = {"seconds", "job", "graph"}
 @pytest.mark.embedded
 @pytest.mark.xdist_group("embedded worker")
 def test_given_the_embedded_model_when_traced_twice_in_a_worker_then_the_numbers_are_the_foregrounds(
-    embedded: LanguageModel, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    embedded: LanguageModel, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    import torch
+
+    monkeypatch.setenv("OMP_NUM_THREADS", str(torch.get_num_threads()))  # sums depend on how many threads take part
     directory = tmp_path / "p"
     Project.create(directory, describe_model(embedded), VERSION).close()
     here = json.loads(workbench(capsys, "--project", str(directory), *_TRACE).out)

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -28,6 +27,17 @@ def detached(capsys: pytest.CaptureFixture[str], directory: Path, *words: str) -
     job_id = json.loads(ran.out)["job"]
     assert isinstance(job_id, int)
     return job_id
+
+
+def wait_for_step(directory: Path, job_id: int) -> None:
+    """Wait until a job is in one of its steps."""
+
+    def in_step() -> bool:
+        running = client.ask("status")["running"]
+        return running is not None and running["id"] == job_id and bool(running["stages"])
+
+    with WorkerClient.require(directory) as client:
+        wait_until(in_step, f"job {job_id} has begun a step")
 
 
 def test_given_a_worker_when_a_task_runs_then_the_document_is_that_of_the_foreground(
@@ -132,8 +142,7 @@ def test_given_a_job_that_does_not_listen_when_cancelled_then_each_harder_step_i
     before = json.loads(scripted(capsys, served, "--json").out)["pid"]
     job_id = detached(capsys, served, "--steps", "3" if deaf else "1000", "--step-s", "60" if deaf else "0.02",
                       "--deaf", deaf)  # fmt: skip
-    wait_for_state(served, job_id, "running")
-    time.sleep(0.2)  # until it is in its first step
+    wait_for_step(served, job_id)
     ran = workbench(capsys, "--project", str(served), "jobs", "cancel", str(job_id))
     assert (ran.exit_code, ran.out) == (0, "cancelling\n")
     wait_for_state(served, job_id, "cancelled")
@@ -188,8 +197,7 @@ def test_given_a_person_who_waits_when_they_press_ctrl_c_then_once_cancels_and_t
     waiting = subprocess.Popen([*command, *deaf], stderr=subprocess.PIPE, text=True)
     assert waiting.stderr is not None
     job_id = int(waiting.stderr.readline().split()[1])
-    wait_for_state(served, job_id, "running")
-    time.sleep(0.2)  # until it follows
+    wait_for_step(served, job_id)
     waiting.send_signal(signal.SIGINT)
     assert "being cancelled; once more to leave it" in waiting.stderr.readline()
     if presses == 2:
