@@ -26,8 +26,8 @@ import torch
 from benchmarks.attribution_inputs import CACHE, PROMPT, embedded_model, transcoder_directory
 from tasks.circuits.frozen import freeze
 from tasks.circuits.nodes import find_sources
-from tasks.circuits.regime import Freeze
 from tasks.dictionaries.transcoder_files import load_transcoder_set
+from tasks.interventions.regime import Freeze
 
 ROOT = Path(__file__).parents[1]
 ENVIRONMENT = CACHE / "circuit-tracer-0.5.0"

@@ -17,11 +17,11 @@ import torch
 
 from benchmarks.attribution_inputs import embedded_model, transcoder_directory
 from benchmarks.process_cost import measured
-from tasks.circuits.edits import Edits
-from tasks.circuits.intervene import measure_targets
-from tasks.circuits.regime import Freeze
 from tasks.circuits.targets import LogitTarget
 from tasks.dictionaries.transcoder_files import load_transcoder_set
+from tasks.interventions.edits import Edits
+from tasks.interventions.intervene import measure_targets
+from tasks.interventions.regime import Freeze
 
 BATCH = 32
 

@@ -182,8 +182,8 @@ def _equal_lengths(jobs: list[_Job]) -> list[list[_Job]]:
 def _measure(batch: list[_Job], params: Params, context: Context) -> list[Measurement]:
     import torch
 
-    from tasks.circuits.outcome import next_token
     from tasks.dictionaries.splice import spliced_logits
+    from tasks.interventions.outcome import next_token
     from tasks.model.decoding import continuations
 
     model = context.model

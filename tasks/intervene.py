@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
     from store.graphs import GraphRecord
     from store.project import Project
-    from tasks.circuits.intervention import Intervention
-    from tasks.circuits.request import Maxima
     from tasks.context import Context
     from tasks.dictionaries.dictionary_set import DictionarySet
     from tasks.graphs.edit import Edit
+    from tasks.interventions.intervention import Intervention
+    from tasks.interventions.request import Maxima
 
 SATURATED = 0.99
 """Above this probability of the decisive token in the unmodified run, its probability has no room to show an effect."""
@@ -116,7 +116,7 @@ def _outcome(
     params: Params, context: Context, intervention: Intervention, before: Tensor, pair: tuple[int, int]
 ) -> dict[str, Any]:
     """What the next token and the text after it are, before and after."""
-    from tasks.circuits.outcome import continuation, divergence, next_token, top_movers
+    from tasks.interventions.outcome import continuation, divergence, next_token, top_movers
 
     model, tokens = context.model, list(intervention.tokens)
     after = intervention.after(tokens)
@@ -152,8 +152,8 @@ def _sweep(
     document: dict[str, Any],
 ) -> dict[str, Any]:
     """The edits at every dose; the prediction is a straight line through no change at dose 0."""
-    from tasks.circuits.outcome import divergence, next_token
     from tasks.doses import is_monotone
+    from tasks.interventions.outcome import divergence, next_token
 
     with context.stage("doses", len(doses), "doses") as stage:
         logits = intervention.at_doses(doses, params.batch, stage.advance)
@@ -203,12 +203,12 @@ def _graph(params: Params, project: Project) -> GraphRecord:
 
 
 def _intervention(params: Params, context: Context, edits: list[Edit], record: GraphRecord | None) -> Intervention:
-    from tasks.circuits.intervene import Spelling, refuse_replaced_direct
-    from tasks.circuits.intervention import Intervention
-    from tasks.circuits.regime import parse_freeze
-    from tasks.circuits.request import Request, resolve
     from tasks.dictionaries.loading import load_dictionary_set
     from tasks.graphs.graph_edits import spelled_out
+    from tasks.interventions.intervene import Spelling, refuse_replaced_direct
+    from tasks.interventions.intervention import Intervention
+    from tasks.interventions.regime import parse_freeze
+    from tasks.interventions.request import Request, resolve
 
     spelling, freeze = Spelling(params.spelling), parse_freeze(params.freeze)
     refuse_replaced_direct(spelling, freeze)
@@ -267,7 +267,7 @@ def _other(
 ) -> dict[int, Tensor]:
     """The features of the prompt that swaps take their values from."""
     from tasks.circuits.frozen import freeze
-    from tasks.circuits.request import activations, refuse_unequal
+    from tasks.interventions.request import activations, refuse_unequal
 
     if params.from_ is None:
         return {}

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from store.project import Project
-    from tasks.circuits.removal import FeatureValues
     from tasks.context import Context
+    from tasks.interventions.removal import FeatureValues
     from tasks.validate import Params
 
 Document = dict[str, Any]
@@ -190,9 +190,9 @@ def _outcomes(prompt: Prompt, sets: Sequence[Sequence[Place]]) -> list[tuple[boo
     """For each set of places removed to zero: (the decisive token is on top, its logit difference in nats)."""
     import torch
 
-    from tasks.circuits.edits import Edits
-    from tasks.circuits.intervene import edited_logits
     from tasks.circuits.targets import LogitTarget
+    from tasks.interventions.edits import Edits
+    from tasks.interventions.intervene import edited_logits
 
     bench, device = prompt.made.bench, prompt.made.bench.model.device
     target = bench.target
@@ -223,8 +223,8 @@ def _curves(params: Params, context: Context, found_on: Sequence[Prompt], measur
 
     Ranked by mean |predicted effect| over the prompts that features are picked from, and at random.
     """
-    from tasks.circuits.faithfulness_curve import SIZES, curve
-    from tasks.circuits.removal import Removal
+    from tasks.interventions.faithfulness_curve import SIZES, curve
+    from tasks.interventions.removal import Removal
 
     usable = [each for each in measured_on if removal_of(params) is not Removal.CORRUPT or each.corrupt is not None]
     if not usable:
@@ -261,7 +261,7 @@ def _mean(numbers: Sequence[float]) -> float:
 
 def _by_size(prompt: Prompt, scores: dict[Place, float], removed: FeatureValues, params: Params) -> list[list[float]]:
     """[ranking, size] of one prompt: the target with the features of highest score alone, and with random ones."""
-    from tasks.circuits.faithfulness_curve import random_scores, values_by_size
+    from tasks.interventions.faithfulness_curve import random_scores, values_by_size
 
     bench, features = prompt.made.bench, prompt.made.claims.features
     rankings = [
@@ -276,7 +276,7 @@ def _nothing(prompt: Prompt, removed: FeatureValues) -> float:
     """The target with every feature removed."""
     import torch
 
-    from tasks.circuits.removal import values_keeping
+    from tasks.interventions.removal import values_keeping
 
     features, device = prompt.made.claims.features, prompt.made.bench.model.device
     none = torch.zeros(1, len(features), dtype=torch.bool, device=device)

@@ -12,16 +12,16 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from store.graphs import EdgeRecord, NodeRecord
-    from tasks.circuits.edge_tests import EdgeTest
-    from tasks.circuits.removal import FeatureValues
     from tasks.context import Context, Stage
+    from tasks.interventions.edge_tests import EdgeTest
+    from tasks.interventions.removal import FeatureValues
     from tasks.validate import Params
 
 
 def validate_graph(params: Params, context: Context) -> Result:
     """Ablate, swap and control features; remove supernodes; test edges; remove the circuit's complement."""
-    from tasks.circuits.agreement import noise_floor
-    from tasks.circuits.write_size import write_sizes
+    from tasks.interventions.agreement import noise_floor
+    from tasks.interventions.write_size import write_sizes
 
     if params.removal == "corrupt" and params.from_ is None:
         raise BadInput("--removal corrupt has no corrupt prompt", "give it with --from")
@@ -51,7 +51,7 @@ def validate_graph(params: Params, context: Context) -> Result:
 
 
 def _corrupt_tokens(context: Context, made: GraphBench, prompt: str) -> tuple[int, ...]:
-    from tasks.circuits.request import refuse_unequal
+    from tasks.interventions.request import refuse_unequal
 
     tokens = tuple(context.model.tokenize(prompt, **made.form))
     refuse_unequal(made.bench.tokens, tokens)
@@ -64,8 +64,8 @@ def _features(
     """The kept features ablated, the same swapped where there is a corrupt prompt, and the controls ablated."""
     import torch
 
-    from tasks.circuits.removal import feature_values
-    from tasks.circuits.validation import matched_controls
+    from tasks.interventions.removal import feature_values
+    from tasks.interventions.validation import matched_controls
 
     claims = made.claims
     rows = claims.kept.nonzero().squeeze(1)
@@ -123,8 +123,8 @@ def _groups(params: Params, context: Context, made: GraphBench) -> list[Group]:
     import torch
 
     from store import graphs
-    from tasks.circuits.group_effects import measured_group_effects, predicted_group_effect
-    from tasks.circuits.validation import matched_controls, rows_of
+    from tasks.interventions.group_effects import measured_group_effects, predicted_group_effect
+    from tasks.interventions.validation import matched_controls, rows_of
 
     named = graphs.supernodes(context.project.db, made.record.id)
     nodes = {node.node: node for node in graphs.nodes(context.project.db, made.record.id)}
@@ -154,7 +154,7 @@ def _groups(params: Params, context: Context, made: GraphBench) -> list[Group]:
 def _edges(params: Params, context: Context, made: GraphBench) -> list[Edge]:
     """The strongest edges between features and to what is explained, and as many random others, tested."""
     from store import graphs
-    from tasks.circuits.edge_tests import measure_edges, predicted_direct_effects
+    from tasks.interventions.edge_tests import measure_edges, predicted_direct_effects
 
     nodes = {node.node: node for node in graphs.nodes(context.project.db, made.record.id)}
     chosen = _chosen_edges(params, made, nodes, graphs.edges(context.project.db, made.record.id))
@@ -198,7 +198,7 @@ def _chosen_edges(
     """
     import random
 
-    from tasks.circuits.edge_tests import EdgeTest
+    from tasks.interventions.edge_tests import EdgeTest
 
     targets = _targets(made, nodes)
     rows = _rows(made)
@@ -271,7 +271,7 @@ def _name(node: NodeRecord, made: GraphBench) -> str:
 
 def _circuit(params: Params, made: GraphBench, removed: FeatureValues) -> Circuit:
     """The circuit alone and without it; and the curves over sizes, by |predicted effect|, by |share|, at random."""
-    from tasks.circuits.faithfulness_curve import circuit_values, curve, random_scores, values_by_size
+    from tasks.interventions.faithfulness_curve import circuit_values, curve, random_scores, values_by_size
 
     claims, bench = made.claims, made.bench
     values = circuit_values(bench, claims.features, claims.kept, removed, made.start)

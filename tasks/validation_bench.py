@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from store.graphs import GraphRecord
     from tasks.circuits.frozen import FrozenRun
     from tasks.circuits.nodes import ActiveFeatures
-    from tasks.circuits.removal import FeatureValues
-    from tasks.circuits.validation import Bench
     from tasks.context import Context
     from tasks.dictionaries.dictionary_set import DictionarySet
+    from tasks.interventions.removal import FeatureValues
+    from tasks.interventions.validation import Bench
     from tasks.validate import Params
 
 _SAME = 0.05
@@ -62,7 +62,7 @@ class GraphBench:
     @cached_property
     def clean(self) -> FeatureValues:
         """Every feature of the unmodified prompt."""
-        from tasks.circuits.request import activations
+        from tasks.interventions.request import activations
 
         return activations(self.bench.dictionaries, self.clean_run)
 
@@ -87,8 +87,8 @@ def graph_bench(context: Context, graph: int, batch: int, loaded: DictionarySet 
     from tasks.circuits.frozen import freeze
     from tasks.circuits.graph_file import stored_target
     from tasks.circuits.retrace import refuse_imported
-    from tasks.circuits.validation import Bench
     from tasks.dictionaries.loading import load_dictionary_set
+    from tasks.interventions.validation import Bench
 
     record = graphs.find(context.project.db, graph)
     refuse_imported(record, context.model)
@@ -110,7 +110,7 @@ def _claims(context: Context, record: GraphRecord, bench: Bench) -> Claims:
     from store import graphs
     from tasks.circuits.effect import predicted_effects
     from tasks.circuits.graph_file import active_features
-    from tasks.circuits.validation import rows_of
+    from tasks.interventions.validation import rows_of
 
     path: Path = context.project.files.verify(graphs.arrays(context.project, record.id))
     features, share, predicted = active_features(path, context.model.device)
@@ -160,7 +160,7 @@ def removed_values(
     params: Params, context: Context, bench: Bench, corrupt: Sequence[int] | None, others: Sequence[Sequence[int]]
 ) -> FeatureValues:
     """What removed features become, by `removal_of`; `others` are prompts that a mean may be of."""
-    from tasks.circuits.removal import Removal, feature_values, mean_values, zero_values
+    from tasks.interventions.removal import Removal, feature_values, mean_values, zero_values
 
     removal = removal_of(params)
     if removal is Removal.CORRUPT and corrupt is not None:
@@ -178,7 +178,7 @@ def removed_values(
 
 def removal_of(params: Params) -> Any:
     """The `Removal` that the options ask for."""
-    from tasks.circuits.removal import Removal
+    from tasks.interventions.removal import Removal
 
     if params.removal is not None:
         return Removal(params.removal)

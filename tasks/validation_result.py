@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from store.project import Project
-    from tasks.circuits.faithfulness_curve import CircuitValues, Curve
     from tasks.circuits.nodes import ActiveFeatures
+    from tasks.interventions.faithfulness_curve import CircuitValues, Curve
 
 VERDICTS = ("confirmed", "weak", "contradicted", "untested")
 Document = dict[str, Any]
@@ -81,7 +81,7 @@ class Edge:
 
     def verdicts(self) -> tuple[str, str]:
         """Of the direct and of the total effect; below 1e-4 of the target's size an effect is rounding."""
-        from tasks.circuits.agreement import SMALLEST_EFFECT, verdict
+        from tasks.interventions.agreement import SMALLEST_EFFECT, verdict
 
         floor = SMALLEST_EFFECT * max(self.target_size, abs(self.clean))
         pairs = ((self.predicted_direct, self.direct), (self.predicted_total, self.total))
@@ -214,7 +214,7 @@ class Result:
         return agreement_document(left, right, self.seed)
 
     def _nodes(self) -> list[Document]:
-        from tasks.circuits.write_size import LARGE_WRITE
+        from tasks.interventions.write_size import LARGE_WRITE
 
         swaps = None if self.swapped is None else zip(
             self.swapped.predicted.tolist(), self.swapped.effect.tolist(), strict=True
@@ -253,7 +253,7 @@ class Result:
         }
 
     def _verdict(self, group: Group) -> str:
-        from tasks.circuits.agreement import Verdict, verdict
+        from tasks.interventions.agreement import Verdict, verdict
 
         if group.predicted is None or group.measured is None:
             return str(Verdict.UNTESTED)
@@ -272,7 +272,7 @@ class Result:
 
     def _circuit_document(self) -> Document:
         values, curves = self.circuit.values, self.circuit.curves
-        from tasks.circuits.faithfulness_curve import SIZES
+        from tasks.interventions.faithfulness_curve import SIZES
 
         return {
             "faithfulness": values.faithfulness,
@@ -292,8 +292,8 @@ class Result:
 
 def agreement_document(predicted: Any, measured: Any, seed: int) -> Document:
     """An `Agreement` of two arrays with `NAME_interval` beside each number."""
-    from tasks.circuits.agreement import agreement
-    from tasks.circuits.bootstrap import intervals
+    from tasks.interventions.agreement import agreement
+    from tasks.interventions.bootstrap import intervals
 
     found = asdict(agreement(predicted, measured))
     ends = asdict(intervals(predicted, measured, seed))
@@ -309,7 +309,7 @@ def edge_agreement(edges: Sequence[Edge], seed: int) -> Document:
     """
     import numpy as np
 
-    from tasks.circuits.agreement import within_factor
+    from tasks.interventions.agreement import within_factor
 
     documents: Document = {}
     for name, control in (("strongest", False), ("controls", True)):
@@ -338,7 +338,7 @@ def _mean_size(measured: Measured) -> float | None:
 
 def _effect_rows(measured: Measured, floor: float) -> list[tuple[int, int, int, float, float, str]]:
     """(layer, position, feature, predicted, measured, verdict) of each feature."""
-    from tasks.circuits.agreement import verdict
+    from tasks.interventions.agreement import verdict
 
     columns = (measured.features.layer, measured.features.position, measured.features.index)
     numbers = zip(*(c.tolist() for c in (*columns, measured.predicted, measured.effect)), strict=True)

@@ -1,6 +1,6 @@
 """Continuations of many prompts at once, with the key-value cache: for baselines, which edit nothing.
 
-(`tasks.circuits.outcome.continuation` continues under edits, one forward a token.)
+(`tasks.interventions.outcome.continuation` continues under edits, one forward a token.)
 """
 
 from collections.abc import Sequence

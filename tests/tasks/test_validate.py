@@ -11,10 +11,10 @@ import torch
 
 from store import graphs
 from store.errors import BadInput, Missing
-from tasks.circuits.validation import Bench
 from tasks.context import Context
 from tasks.graphs.supernodes import grouped
 from tasks.graphs.view import Verdict, load_graph_view
+from tasks.interventions.validation import Bench
 from tests.oracle.correlation import correlation, rank_by_counting
 from tests.oracle.interventions import Change, features
 from tests.oracle.plain_dictionary import plain_set

@@ -13,17 +13,17 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tasks.circuits.attribution import Attribution, attribute
-from tasks.circuits.edits import Edits
 from tasks.circuits.frozen import freeze
-from tasks.circuits.intervene import edited_logits, measure_targets
 from tasks.circuits.linearise import Rule
 from tasks.circuits.nodes import ActiveFeatures, find_sources
-from tasks.circuits.regime import Freeze
 from tasks.circuits.sweep import Sweep
 from tasks.circuits.targets import FeatureTarget, LogitTarget, salient_logits
 from tasks.dictionaries.dictionary_set import DictionarySet
 from tasks.graphs.influence import scores
 from tasks.graphs.prune import prune
+from tasks.interventions.edits import Edits
+from tasks.interventions.intervene import edited_logits, measure_targets
+from tasks.interventions.regime import Freeze
 from tasks.model.language_model import LanguageModel
 from tests.oracle.plain_dictionary import Transcoder
 

@@ -31,7 +31,7 @@ def _verdict(effect: float, measured: float | None) -> Verdict:
 
 
 def test_given_the_verdicts_of_a_validation_when_compared_then_the_view_knows_the_same_ones() -> None:
-    from tasks.circuits import agreement
+    from tasks.interventions import agreement
 
     assert [verdict.value for verdict in Verdict] == [verdict.value for verdict in agreement.Verdict]
 

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from tasks.circuits.regime import HeldLayer, held
 from tasks.circuits.targets import FeatureTarget, Target, target_columns
 from tasks.dictionaries.dictionary_set import DictionarySet
 from tasks.dictionaries.protocol import Site
 from tasks.dictionaries.splice import Splice, probed
+from tasks.interventions.regime import HeldLayer, held
 from tasks.model.language_model import LanguageModel
 
 _MASKED = ("eager", "sdpa")

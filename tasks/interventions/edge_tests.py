@@ -13,15 +13,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from tasks.circuits.edits import Edits
 from tasks.circuits.effect import direct_effects
-from tasks.circuits.intervene import edit_splices
 from tasks.circuits.nodes import ActiveFeatures
-from tasks.circuits.removal import FeatureValues, clamped
 from tasks.circuits.targets import FeatureTarget, LogitTarget, Target
-from tasks.circuits.validation import Bench, ablations
 from tasks.dictionaries.protocol import Dictionary
 from tasks.dictionaries.splice import Splice, probed, spliced_logits
+from tasks.interventions.edits import Edits
+from tasks.interventions.intervene import edit_splices
+from tasks.interventions.removal import FeatureValues, clamped
+from tasks.interventions.validation import Bench, ablations
 
 
 @dataclass(frozen=True)

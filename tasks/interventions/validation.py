@@ -10,13 +10,13 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from tasks.circuits.edits import Edits
 from tasks.circuits.effect import target_values
-from tasks.circuits.intervene import edit_splices, measure_each
 from tasks.circuits.nodes import ActiveFeatures
 from tasks.circuits.targets import Target
 from tasks.context import Stage
 from tasks.dictionaries.dictionary_set import DictionarySet
+from tasks.interventions.edits import Edits
+from tasks.interventions.intervene import edit_splices, measure_each
 from tasks.model.language_model import LanguageModel
 
 

@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from store.project import Project
-from tasks.circuits.faithfulness_curve import CircuitValues, circuit_values
 from tasks.circuits.frozen import freeze
 from tasks.circuits.nodes import ActiveFeatures, find_sources
-from tasks.circuits.removal import FeatureValues, feature_values, zero_values
 from tasks.circuits.targets import LogitTarget
-from tasks.circuits.validation import Bench, matched_controls, rows_of
 from tasks.context import Context, Stage
+from tasks.interventions.faithfulness_curve import CircuitValues, circuit_values
+from tasks.interventions.removal import FeatureValues, feature_values, zero_values
+from tasks.interventions.validation import Bench, matched_controls, rows_of
 from tasks.model.language_model import LanguageModel
 from tests.oracle.interventions import Change, features, intervened_logits
 from tests.oracle.linearised_model import Place

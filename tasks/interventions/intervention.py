@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from tasks.circuits.dose_response import logits_at_doses, predicted_change
-from tasks.circuits.edits import Edits
 from tasks.circuits.frozen import freeze
-from tasks.circuits.intervene import Spelling, edited_logits
-from tasks.circuits.outcome import refuse_not_finite
-from tasks.circuits.regime import Freeze
-from tasks.circuits.request import activations
 from tasks.circuits.targets import LogitTarget
 from tasks.dictionaries.dictionary_set import DictionarySet
+from tasks.interventions.dose_response import logits_at_doses, predicted_change
+from tasks.interventions.edits import Edits
+from tasks.interventions.intervene import Spelling, edited_logits
+from tasks.interventions.outcome import refuse_not_finite
+from tasks.interventions.regime import Freeze
+from tasks.interventions.request import activations
 from tasks.model.language_model import LanguageModel
 
 

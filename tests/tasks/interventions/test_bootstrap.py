@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.circuits.agreement import agreement
-from tasks.circuits.bootstrap import intervals, weighted_ranks
+from tasks.interventions.agreement import agreement
+from tasks.interventions.bootstrap import intervals, weighted_ranks
 from tests.oracle.correlation import correlation, rank_by_counting
 
 small = st.integers(-4, 4).map(lambda i: i / 2)

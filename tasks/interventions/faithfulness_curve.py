@@ -14,8 +14,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from tasks.circuits.nodes import ActiveFeatures
-from tasks.circuits.removal import FeatureValues, values_keeping
-from tasks.circuits.validation import Bench
+from tasks.interventions.removal import FeatureValues, values_keeping
+from tasks.interventions.validation import Bench
 
 SIZES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 """Parts of the active features that a circuit is made of; the whole is the unedited model."""

@@ -8,14 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from store.errors import WorkbenchError
-from tasks.circuits.edits import Edits
-from tasks.circuits.intervene import Spelling, edit_splices, edited_logits, measure_each, measure_targets
-from tasks.circuits.regime import Freeze
-from tasks.circuits.resume import PromptRun
 from tasks.circuits.targets import FeatureTarget, LogitTarget, Target
 from tasks.dictionaries.dictionary_set import DictionarySet
 from tasks.dictionaries.protocol import Dictionary
 from tasks.dictionaries.splice import Splice, replacement, spliced_logits
+from tasks.interventions.edits import Edits
+from tasks.interventions.intervene import Spelling, edit_splices, edited_logits, measure_each, measure_targets
+from tasks.interventions.regime import Freeze
+from tasks.interventions.resume import PromptRun
 from tasks.model.language_model import LanguageModel
 from tests.oracle.interventions import Change, features, intervened_logits
 from tests.oracle.linearised_model import Place

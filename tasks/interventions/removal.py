@@ -14,11 +14,11 @@ from torch import Tensor
 from tasks.circuits.effect import target_values
 from tasks.circuits.frozen import freeze
 from tasks.circuits.nodes import ActiveFeatures
-from tasks.circuits.request import activations
-from tasks.circuits.validation import Bench
 from tasks.dictionaries.dictionary_set import DictionarySet
 from tasks.dictionaries.protocol import Dictionary
 from tasks.dictionaries.splice import Splice
+from tasks.interventions.request import activations
+from tasks.interventions.validation import Bench
 from tasks.model.language_model import LanguageModel
 
 MOST_PLACES = 2**27

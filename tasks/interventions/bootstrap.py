@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from tasks.circuits.agreement import Values
+from tasks.interventions.agreement import Values
 
 RESAMPLES = 1000
 LEVEL = 0.95

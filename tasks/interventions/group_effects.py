@@ -10,11 +10,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from tasks.circuits.edits import Edits
 from tasks.circuits.effect import target_values
-from tasks.circuits.intervene import edit_splices, measure_each
 from tasks.circuits.nodes import ActiveFeatures
-from tasks.circuits.validation import Bench, ablations
+from tasks.interventions.edits import Edits
+from tasks.interventions.intervene import edit_splices, measure_each
+from tasks.interventions.validation import Bench, ablations
 
 STEPS = 10
 

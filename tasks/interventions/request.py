@@ -12,12 +12,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from store.errors import BadInput
-from tasks.circuits.edits import Edits, expand
 from tasks.circuits.frozen import FrozenRun
 from tasks.circuits.nodes import read_value
 from tasks.dictionaries.dictionary_set import DictionarySet
 from tasks.graphs.edit import Edit, Operation, Supernode
 from tasks.graphs.graph_edits import first_difference
+from tasks.interventions.edits import Edits, expand
 
 Maxima = Callable[[int, int], float]
 """(layer, feature) -> the feature's largest activation over the corpus."""

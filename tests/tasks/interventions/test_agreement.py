@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from tasks.circuits.agreement import SMALLEST_EFFECT, Verdict, agreement, noise_floor, ranks, verdict
+from tasks.interventions.agreement import SMALLEST_EFFECT, Verdict, agreement, noise_floor, ranks, verdict
 from tests.oracle.correlation import correlation, rank_by_counting
 
 values = st.lists(st.integers(-6, 6).map(lambda i: i / 2), min_size=0, max_size=12)

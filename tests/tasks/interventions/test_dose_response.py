@@ -5,11 +5,11 @@ import torch
 from torch import Tensor
 
 from store.errors import WorkbenchError
-from tasks.circuits.dose_response import logits_at_doses
-from tasks.circuits.edits import Edits, expand
-from tasks.circuits.intervene import edited_logits
 from tasks.dictionaries.dictionary_set import neuron_set
 from tasks.graphs.feature_name import parse_feature
+from tasks.interventions.dose_response import logits_at_doses
+from tasks.interventions.edits import Edits, expand
+from tasks.interventions.intervene import edited_logits
 from tests.tiny import tiny_language_model
 
 MODEL = tiny_language_model("llama")

@@ -6,16 +6,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from tasks.circuits.edge_tests import EdgeTest, measure_edges, predicted_direct_effects
 from tasks.circuits.effect import direct_effects
-from tasks.circuits.faithfulness_curve import SIZES, area, curve, values_by_size
 from tasks.circuits.frozen import freeze
-from tasks.circuits.group_effects import measured_group_effects, predicted_group_effect
 from tasks.circuits.nodes import ActiveFeatures, find_sources
-from tasks.circuits.removal import feature_values, mean_values, values_keeping, zero_values
 from tasks.circuits.targets import FeatureTarget, LogitTarget, Target
-from tasks.circuits.validation import Bench
-from tasks.circuits.write_size import write_sizes
+from tasks.interventions.edge_tests import EdgeTest, measure_edges, predicted_direct_effects
+from tasks.interventions.faithfulness_curve import SIZES, area, curve, values_by_size
+from tasks.interventions.group_effects import measured_group_effects, predicted_group_effect
+from tasks.interventions.removal import feature_values, mean_values, values_keeping, zero_values
+from tasks.interventions.validation import Bench
+from tasks.interventions.write_size import write_sizes
 from tasks.model.language_model import LanguageModel
 from tests.oracle.effects import LiveModel
 from tests.oracle.effects import Target as PlainTarget

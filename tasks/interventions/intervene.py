@@ -16,14 +16,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from store.errors import BadInput, WorkbenchError
-from tasks.circuits.direct import DirectPaths
-from tasks.circuits.edits import Edits
-from tasks.circuits.regime import Freeze, held, hold_attention
-from tasks.circuits.resume import PromptRun
 from tasks.circuits.targets import Target
 from tasks.dictionaries.dictionary_set import DictionarySet
 from tasks.dictionaries.protocol import Dictionary
 from tasks.dictionaries.splice import Change, Splice, replacement, spliced_logits
+from tasks.interventions.direct import DirectPaths
+from tasks.interventions.edits import Edits
+from tasks.interventions.regime import Freeze, held, hold_attention
+from tasks.interventions.resume import PromptRun
 from tasks.model.language_model import LanguageModel
 
 

@@ -11,12 +11,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from tasks.circuits.edits import Edits
 from tasks.circuits.effect import predicted_effects
-from tasks.circuits.intervene import within_memory
 from tasks.circuits.nodes import ActiveFeatures
 from tasks.circuits.targets import LogitTarget
 from tasks.dictionaries.dictionary_set import DictionarySet
+from tasks.interventions.edits import Edits
+from tasks.interventions.intervene import within_memory
 from tasks.model.language_model import LanguageModel
 
 BatchLogits = Callable[[Edits, int], Float[Tensor, "row pos vocab"]]

@@ -6,12 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from store.errors import BadInput
-from tasks.circuits.edits import Edits, expand
-from tasks.circuits.request import Maxima, Request, refuse_unequal, resolve
 from tasks.dictionaries.dictionary_set import DictionarySet
 from tasks.dictionaries.neurons import Neurons
 from tasks.graphs.edit import Edit, parse_line
 from tasks.graphs.feature_name import FeatureName, parse_feature
+from tasks.interventions.edits import Edits, expand
+from tasks.interventions.request import Maxima, Request, refuse_unequal, resolve
 
 CPU = torch.device("cpu")
 SET = DictionarySet("toy", {layer: Neurons(layer, 6, CPU) for layer in (0, 2, 3)})

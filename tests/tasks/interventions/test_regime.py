@@ -8,16 +8,24 @@ import torch
 from torch import Tensor
 
 from store.errors import BadInput
-from tasks.circuits.intervene import Spelling, edit_splices, edited_logits, measure_each, measure_targets
-from tasks.circuits.regime import Freeze, hold_attention, parse_freeze
 from tasks.circuits.targets import FeatureTarget, LogitTarget, Target
 from tasks.dictionaries.dictionary_set import DictionarySet
+from tasks.interventions.intervene import Spelling, edit_splices, edited_logits, measure_each, measure_targets
+from tasks.interventions.regime import Freeze, hold_attention, parse_freeze
 from tasks.model.language_model import LanguageModel
 from tests.oracle.interventions import Change, HeldSeed, Outcome, direct_outcome, intervened
 from tests.oracle.linearised_model import Place
 from tests.oracle.plain_dictionary import Layers
 from tests.oracle.seed_model import SeedModel
-from tests.tasks.circuits.test_intervene import CASES, TOKENS, active_places, assert_close, each_operation, made, table
+from tests.tasks.interventions.test_intervene import (
+    CASES,
+    TOKENS,
+    active_places,
+    assert_close,
+    each_operation,
+    made,
+    table,
+)
 from tests.tiny import FAMILIES
 
 Models = Callable[[str], LanguageModel]

@@ -1,0 +1,1 @@
+"""The real model edited: what happens when features are removed, scaled, steered or swapped, and was it foretold."""
