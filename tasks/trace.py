@@ -171,7 +171,7 @@ def _prepared(params: Params, context: Context) -> tuple[Sweep, list[Target]]:
         unreplaced_as_error=params.unreplaced == "error",
     )
     targets = _targets(params, context, frozen, sources.features, position)
-    return Sweep(model, frozen, dictionaries, sources, Rule(params.rule)), targets
+    return Sweep(model, frozen, dictionaries, sources, Rule(params.rule), context.check), targets
 
 
 def _position(params: Params, n_positions: int) -> int:

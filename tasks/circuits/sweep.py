@@ -45,13 +45,20 @@ class Sweep:
     """Everything that pulling back needs for one prompt, computed once."""
 
     def __init__(
-        self, model: LanguageModel, run: FrozenRun, dictionaries: DictionarySet, sources: Sources, rule: Rule
+        self,
+        model: LanguageModel,
+        run: FrozenRun,
+        dictionaries: DictionarySet,
+        sources: Sources,
+        rule: Rule,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
-        """Linearise every layer of `run` under `rule`."""
+        """Linearise every layer of `run` under `rule`. `check` is called at every sublayer: it may raise to stop."""
         self.model = model
         self.run = run
         self.dictionaries = dictionaries
         self.sources = sources
+        self.check = check
         self.neurons: list[LinearNeurons] = [
             linearise(layer.gate, layer.up, model.activation, rule) for layer in run.layers
         ]
@@ -127,6 +134,7 @@ class _Block:
         starts = self.rows.start.tolist()
         begun = 0
         for sublayer in range(starts[0] - 1, -1, -1):
+            self.sweep.check()
             inside = sum(start > sublayer for start in starts)
             self._begin(begun, inside)
             begun = inside

@@ -6,6 +6,7 @@ from functools import cache
 import pytest
 import torch
 
+from store.errors import Cancelled
 from tasks.circuits.frozen import FrozenRun, freeze
 from tasks.circuits.linearise import Rule
 from tasks.circuits.nodes import Sources, find_sources
@@ -171,3 +172,18 @@ def test_nothing_above_or_after_a_target_is_a_source_of_it() -> None:
     after = features.position[None] > features.position[:, None]
     assert bool((rows[above | after] == 0).all())
     assert float((rows[~(above | after)] != 0).float().mean()) > 0.99
+
+
+def test_a_sweep_can_be_stopped_between_two_sublayers() -> None:
+    sweep = made("qwen3", "sae").with_sources(made("qwen3", "sae").sources)
+    seen: list[int] = []
+
+    def stop_at_the_third() -> None:
+        seen.append(1)
+        if len(seen) == 3:
+            raise Cancelled("stopped on request", "run it again")
+
+    sweep.check = stop_at_the_third
+    with pytest.raises(Cancelled):
+        sweep.pull_back(logit_rows(sweep.model, sweep.run, LOGITS))
+    assert len(seen) == 3 < 2 * sweep.model.n_layers
