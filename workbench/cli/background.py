@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from store.errors import Reported
 from workbench import VERSION
 from workbench.cli.output import narrate
+from workbench.worker.hand_over import hand_over
 
 if TYPE_CHECKING:
     from store.jobs import Job
@@ -20,24 +21,6 @@ if TYPE_CHECKING:
     from workbench.worker.stages import SnapshotReplay
 
 _SECONDS_BETWEEN_LOOKS = 0.1
-
-
-def hand_over(directory: Path, kind: str, params: Params, client: WorkerClient | None) -> int:
-    """Queue a job, tell the worker if there is one, and return the job's id.
-
-    The row is written here where that is safe; on a network file system only the worker writes.
-    """
-    from store.project import Project
-    from tasks.execute import enqueue
-
-    if client is not None and not _journal_is_shared(directory):
-        asked = params.model_dump(mode="json")
-        return int(client.ask("submit", kind=kind, params=asked, origin=str(Path.cwd()))["job"])
-    with Project.open(directory, write=True, work=False) as project:
-        job_id = enqueue(kind, params, project, Path.cwd())
-    if client is not None:
-        client.ask("submit", job=job_id)
-    return job_id
 
 
 def tell_queued(directory: Path, job_id: int, client: WorkerClient | None) -> None:
@@ -140,11 +123,3 @@ def _count_presses(job_id: int) -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal(number, handler)
-
-
-def _journal_is_shared(directory: Path) -> bool:
-    """Whether several processes may write to the project's database at a time: not on a network file system."""
-    from store.project import Project
-
-    with Project.open(directory, write=False) as project:
-        return bool(project.db.execute("PRAGMA journal_mode").fetchone()[0] == "wal")
