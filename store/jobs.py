@@ -30,6 +30,8 @@ ORIGIN = "origin"
 EXIT = "exit"
 """The event that says with which exit code a job failed that nobody may have been waiting for."""
 _GROUND = "ground"
+_QUEUED = "FROM job LEFT JOIN job_turn ON job_turn.job_id = job.id WHERE state = 'queued'"
+_IN_TURN = "ORDER BY turn IS NULL, turn, id"
 _FILES_OF_JOB = """
     SELECT path, size_bytes, hash FROM file WHERE id IN (
         SELECT shard.file_id FROM shard JOIN capture ON capture.id = shard.capture_id WHERE capture.job_id = :job
@@ -61,8 +63,8 @@ class Job:
 
 @dataclass(frozen=True)
 class JobEvent:
-    """Something that happened to a job: a change of state, a step of a cancel, a warning, a checkpoint, where it was
-    asked for, its exit code, or what its result rests on."""
+    """Something that happened to a job: a change of state, a step of a cancel, a warning, a move in the queue, where it
+    was asked for, its exit code, or what its result rests on."""
 
     at: str
     kind: str
@@ -93,19 +95,42 @@ def submit(db: Database, kind: str, params_json: str, key: str, origin: str = ""
 
 
 def claim(db: Database, pid: int, after: int = 0) -> int | None:
-    """Make the oldest queued job with an id over `after` `running` in process `pid`; its id, or None if none waits.
+    """Make the first queued job with an id over `after` `running` in process `pid`; its id, or None if none waits.
 
     Only for the holder of the project's lock.
     """
     with db.atomic():
         claimed = db.execute(
             "UPDATE job SET state = 'running', pid = ?, host = ?, started_at = ? WHERE state = 'queued' AND id ="
-            " (SELECT min(id) FROM job WHERE state = 'queued' AND id > ?) RETURNING id",
+            f" (SELECT id {_QUEUED} AND id > ? {_IN_TURN} LIMIT 1) RETURNING id",
             [pid, socket.gethostname(), now(), after],
         ).fetchall()
         for (job_id,) in claimed:
             add_event(db, job_id, "state", "running")
     return int(claimed[0][0]) if claimed else None
+
+
+def move(db: Database, job_id: int, after: int | None = None) -> list[int]:
+    """Put a queued job first, or right behind the queued job `after`; the ids of all that wait, as they are taken now.
+
+    Raises `Missing` for a job that is not there and `BadInput` for one that does not wait.
+    """
+    with db.atomic():
+        order = [job.id for job in queue(db)]
+        for each in (job_id, after):
+            if each is not None and each not in order:
+                state = show(db, each).state
+                raise BadInput(
+                    f"job {each} does not wait in the queue ({state})", "`workbench jobs list` shows which do"
+                )
+        if after == job_id:
+            raise BadInput(f"job {job_id} cannot come after itself", "name another queued job")
+        order.remove(job_id)
+        order.insert(0 if after is None else order.index(after) + 1, job_id)
+        db.execute("DELETE FROM job_turn")
+        db.conn.executemany("INSERT INTO job_turn VALUES (?, ?)", [(each, turn) for turn, each in enumerate(order)])
+        add_event(db, job_id, "moved", "first" if after is None else f"after job {after}")
+    return order
 
 
 def ask_cancel(db: Database, job_id: int) -> State:
@@ -148,7 +173,7 @@ def report(db: Database, job_id: int, progress: float, note: str) -> None:
 
 
 def add_event(db: Database, job_id: int, kind: str, text: str) -> None:
-    """Write something that happened to a job: `kind` is state, cancel, warning, checkpoint, origin, exit or ground."""
+    """Write something that happened to a job: `kind` is state, cancel, warning, moved, origin, exit or ground."""
     db.execute("INSERT INTO job_event (job_id, at, kind, text) VALUES (?, ?, ?, ?)", [job_id, now(), kind, text])
 
 
@@ -218,8 +243,8 @@ def last_event_id(db: Database) -> int:
 
 
 def queue(db: Database) -> list[Job]:
-    """The jobs that wait, in the order in which they are taken."""
-    return [_job(row) for row in db.query("SELECT * FROM job WHERE state = 'queued' ORDER BY id")]
+    """The jobs that wait, in the order in which they are taken: those that were moved, then the others by age."""
+    return [_job(row) for row in db.query(f"SELECT job.* {_QUEUED} {_IN_TURN}")]
 
 
 def usual_seconds(db: Database, kind: str) -> float | None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Event
 from typing import TYPE_CHECKING, Protocol
 
 from store.errors import Cancelled
+from tasks.resident_dictionaries import ResidentDictionaries
 
 if TYPE_CHECKING:
     from store.project import Project
+    from tasks.dictionaries.dictionary_set import DictionarySet
     from tasks.model.language_model import LanguageModel
 
 
@@ -47,7 +49,10 @@ class Context:
     project: Project
     progress: ProgressSink = field(default_factory=SilentProgress)
     cancelled: Event = field(default_factory=Event)
+    dictionaries: ResidentDictionaries = field(default_factory=ResidentDictionaries)
+    """The dictionary sets that stay in memory; none, unless it was given a budget."""
     _model: LanguageModel | None = None
+    _before_use: Callable[[LanguageModel], None] | None = None
 
     @property
     def model(self) -> LanguageModel:
@@ -56,7 +61,14 @@ class Context:
             from tasks.model.sources import load_project_model
 
             self._model = load_project_model(self.project)
+        if self._before_use is not None:
+            tell, self._before_use = self._before_use, None
+            tell(self._model)
         return self._model
+
+    def dictionary_set(self, name: str) -> DictionarySet:
+        """The dictionary set of that name, on the model's device; raises what `load_dictionary_set` raises."""
+        return self.dictionaries.get(self.project, name, self.model, self.progress.note)
 
     @property
     def loaded(self) -> bool:
@@ -64,8 +76,18 @@ class Context:
         return self._model is not None
 
     def unload(self) -> None:
-        """Let the model go; the next use loads it again."""
+        """Let the model and its dictionaries go; the next use loads them again."""
         self._model = None
+        self.dictionaries.clear()
+
+    @contextmanager
+    def before_use(self, tell: Callable[[LanguageModel], None]) -> Iterator[None]:
+        """Inside, `tell` is handed the model once, loaded and before anything is done with it; if it is used at all."""
+        self._before_use = tell
+        try:
+            yield
+        finally:
+            self._before_use = None
 
     def check(self) -> None:
         """Raise `Cancelled` if the person asked to stop. Call it between batches (`stage` does)."""

@@ -72,10 +72,10 @@ def run(params: Params, context: Context) -> Result:
 
 
 def _dictionaries(params: Params, context: Context) -> dict[int, Dictionary]:
-    from tasks.dictionaries.loading import load_dictionary_set, refuse_transcoders
+    from tasks.dictionaries.loading import refuse_transcoders
 
     refuse_transcoders(params.dictionary, "evaluate")
-    held = load_dictionary_set(context.project, params.dictionary, context.model)
+    held = context.dictionary_set(params.dictionary)
     chosen = context.model.parse_layers(params.layers) if params.layers.strip() else sorted(held.layers)
     absent = [layer for layer in chosen if layer not in held]
     if absent:

@@ -44,7 +44,7 @@ def run(params: Params, context: Context) -> Result:
     record = graphs.find(context.project.db, params.graph)
     n_positions = len(record.token_ids)
     source, target = parse_place(params.source, n_positions), parse_place(params.target, n_positions)
-    sweep = retraced(context.project, context.model, record)
+    sweep = retraced(context, record)
     begin, end = source_at(sweep, source), target_at(sweep, target, record)
     if begin.layer >= end.layer_in(context.model.n_layers) or begin.position > end.position:
         raise BadInput(

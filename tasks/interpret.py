@@ -109,13 +109,13 @@ def run(params: Params, context: Context) -> Result:
     from tasks.corpora.tokens import ContextReader
     from tasks.dictionaries.corpus_text import SPLITS
     from tasks.dictionaries.feature_statistics import FeatureStatistics
-    from tasks.dictionaries.loading import load_dictionary_set, refuse_transcoders
+    from tasks.dictionaries.loading import refuse_transcoders
 
     model = context.model
     if params.dictionary == "neurons":
         raise BadInput("neurons have no rows to describe", "name a trained set")
     refuse_transcoders(params.dictionary, "index")
-    held = load_dictionary_set(context.project, params.dictionary, model)
+    held = context.dictionary_set(params.dictionary)
     layers = _layers(params, model, held)
     statistics = {layer: FeatureStatistics(held[layer], params.examples) for layer in layers}
     text = corpus_text(context.project, params.model_dump(), model)

@@ -203,7 +203,6 @@ def _graph(params: Params, project: Project) -> GraphRecord:
 
 
 def _intervention(params: Params, context: Context, edits: list[Edit], record: GraphRecord | None) -> Intervention:
-    from tasks.dictionaries.loading import load_dictionary_set
     from tasks.graphs.graph_edits import spelled_out
     from tasks.interventions.intervene import Spelling, refuse_replaced_direct
     from tasks.interventions.intervention import Intervention
@@ -214,7 +213,7 @@ def _intervention(params: Params, context: Context, edits: list[Edit], record: G
     refuse_replaced_direct(spelling, freeze)
     features = spelled_out(edits, context.project, params.graph)
     tokens = _tokens(params, context, record)
-    dictionaries = load_dictionary_set(context.project, _dictionary(params, record), context.model)
+    dictionaries = context.dictionary_set(_dictionary(params, record))
     for note in dictionaries.notes:
         context.progress.note(note)
     if record is not None:

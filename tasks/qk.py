@@ -54,7 +54,7 @@ def run(params: Params, context: Context) -> Result:
     if layer >= context.model.n_layers:
         raise BadInput(f"there is no layer {layer}", f"its layers are 0 to {context.model.n_layers - 1}")
     query = prompt_position(params.query, len(record.token_ids))
-    sweep = retraced(context.project, context.model, record)
+    sweep = retraced(context, record)
     key = _most_attended(sweep, layer, head, query) if params.key is None else params.key
     key = prompt_position(key, len(record.token_ids))
     found = query_key_score(sweep, layer, head, query, key)

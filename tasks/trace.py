@@ -187,9 +187,7 @@ def _position(params: Params, n_positions: int) -> int:
 
 
 def _dictionaries(params: Params, context: Context) -> DictionarySet:
-    from tasks.dictionaries.loading import load_dictionary_set
-
-    dictionaries = load_dictionary_set(context.project, params.dictionary, context.model)
+    dictionaries = context.dictionary_set(params.dictionary)
     for note in dictionaries.notes:
         context.progress.note(note)
     return dictionaries if params.layers is None else dictionaries.only(context.model.parse_layers(params.layers))

@@ -87,12 +87,11 @@ def graph_bench(context: Context, graph: int, batch: int, loaded: DictionarySet 
     from tasks.circuits.frozen import freeze
     from tasks.circuits.graph_file import stored_target
     from tasks.circuits.retrace import refuse_imported
-    from tasks.dictionaries.loading import load_dictionary_set
     from tasks.interventions.validation import Bench
 
     record = graphs.find(context.project.db, graph)
     refuse_imported(record, context.model)
-    dictionaries = loaded or load_dictionary_set(context.project, record.dictionary, context.model)
+    dictionaries = loaded or context.dictionary_set(record.dictionary)
     bench = Bench(
         context.model,
         tuple(record.token_ids),

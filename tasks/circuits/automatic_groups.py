@@ -7,7 +7,6 @@ from store.project import Project
 from tasks.circuits.retrace import refuse_imported
 from tasks.circuits.similarity import write_similarity
 from tasks.context import Context
-from tasks.dictionaries.loading import load_dictionary_set
 from tasks.graphs.grouping import FoundGroup, find_groups
 from tasks.graphs.view import load_graph_view
 
@@ -20,9 +19,10 @@ def group_automatically(project: Project, graph_id: int, at_least: float) -> lis
     features = [node for node, shown in view.nodes.items() if shown.kind == "feature" and node not in taken]
     if len(features) < 2:
         return []
-    model = Context(project).model
+    context = Context(project)
+    model = context.model
     refuse_imported(record, model)
-    dictionaries = load_dictionary_set(project, record.dictionary, model)
+    dictionaries = context.dictionary_set(record.dictionary)
     places = torch.tensor([(view.nodes[node].layer, view.nodes[node].feature) for node in features])
     similarity = write_similarity(model, dictionaries, *places.to(model.device).T).double().cpu().numpy()
     found = find_groups(view, features, similarity, at_least, taken_names=known)

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from store.errors import BadInput
 from store.graphs import GraphRecord
-from store.project import Project
 from tasks.circuits.frozen import freeze
 from tasks.circuits.graph_file import stored_target
 from tasks.circuits.heads import EdgeSource
@@ -16,7 +15,7 @@ from tasks.circuits.linearise import Rule
 from tasks.circuits.nodes import Sources, find_sources
 from tasks.circuits.sweep import Sweep
 from tasks.circuits.targets import Target, feature_target
-from tasks.dictionaries.loading import load_dictionary_set
+from tasks.context import Context
 from tasks.graphs.feature_name import parse_feature
 from tasks.model.language_model import LanguageModel
 
@@ -32,11 +31,12 @@ def refuse_imported(record: GraphRecord, model: LanguageModel) -> None:
         )
 
 
-def retraced(project: Project, model: LanguageModel, record: GraphRecord) -> Sweep:
+def retraced(context: Context, record: GraphRecord) -> Sweep:
     """The sweep that the graph's rows came from: same prompt, dictionaries, rule and leaves."""
+    model = context.model
     refuse_imported(record, model)
     summary = record.summary
-    dictionaries = load_dictionary_set(project, record.dictionary, model).only(summary["dictionary_layers"])
+    dictionaries = context.dictionary_set(record.dictionary).only(summary["dictionary_layers"])
     run = freeze(model, record.token_ids)
     sources = find_sources(
         model,
@@ -45,7 +45,7 @@ def retraced(project: Project, model: LanguageModel, record: GraphRecord) -> Swe
         first_position=summary["first_position"],
         unreplaced_as_error=summary.get("unreplaced") == "error",
     )
-    return Sweep(model, run, dictionaries, sources, _rule(record))
+    return Sweep(model, run, dictionaries, sources, _rule(record), context.check)
 
 
 def _rule(record: GraphRecord) -> Rule:

@@ -1,0 +1,61 @@
+"""The most memory that this process takes from a moment on, beyond what it held then (Linux)."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+_STATUS = Path("/proc/self/status")
+_CLEAR_REFS = Path("/proc/self/clear_refs")
+_RESET_PEAK = "5"
+
+
+class MemoryUse:
+    """Begins to count when it is made. One at a time: the system keeps one high-water mark a process."""
+
+    def __init__(self) -> None:
+        """Give back what is free, and begin. The next allocation then counts, wherever its pages come from."""
+        give_back()
+        self._before_bytes: int | None = None
+        with suppress(OSError):  # a system without a mark that can be set back: the peak stays unknown
+            _CLEAR_REFS.write_text(_RESET_PEAK, encoding="ascii")
+            self._before_bytes = _status_bytes("VmRSS")
+        self._device_before_bytes = 0
+        if (cuda := _cuda()) is not None:
+            cuda.reset_peak_memory_stats()
+            self._device_before_bytes = cuda.memory_allocated()
+
+    def host_bytes(self) -> int | None:
+        """The largest resident set since then, less what was resident; None where the system does not say."""
+        if self._before_bytes is None:
+            return None
+        return max(0, _status_bytes("VmHWM") - self._before_bytes)
+
+    def device_bytes(self) -> int | None:
+        """The most that was allocated on the GPU since then, less what was; None without a GPU."""
+        cuda = _cuda()
+        return None if cuda is None else int(cuda.max_memory_allocated() - self._device_before_bytes)
+
+
+def give_back() -> None:
+    """Return memory that nothing refers to any more: to the system on the host, to the driver on a GPU."""
+    gc.collect()
+    with suppress(OSError, AttributeError):  # another C library has no such call
+        ctypes.CDLL(None).malloc_trim(0)
+    if (cuda := _cuda()) is not None:
+        cuda.empty_cache()
+
+
+def _cuda() -> Any:
+    """torch.cuda, if torch is loaded and there is a GPU; else None. Asked after a model was loaded."""
+    torch = sys.modules.get("torch")
+    return torch.cuda if torch is not None and torch.cuda.is_available() else None
+
+
+def _status_bytes(field: str) -> int:
+    line = next(line for line in _STATUS.read_text(encoding="ascii").splitlines() if line.startswith(f"{field}:"))
+    return int(line.split()[1]) * 1024
