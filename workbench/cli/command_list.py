@@ -14,11 +14,13 @@ from typer.core import TyperGroup
 from tasks.registry import TASKS, Task
 
 COMMANDS: dict[str, str] = {
+    "open": "The app: baselines, features, graphs, interventions and jobs in one terminal. Also without a command.",
     "demo": "The whole path on the embedded model, from nothing to a validated circuit, with a closing report.",
     "init": "Make a project on a model.",
     "doctor": "Device, memory, versions, model cache: what works here, and what would not and why.",
     **{task.kind: task.summary for task in TASKS.values() if not task.group},
     "features": "Search the features of trained dictionaries, and show one.",
+    "dictionaries": "List, show, import, export and remove dictionary sets.",
     "graph": "List, show, shape, compare and export attribution graphs.",
     "verify": "Check a pack: every hash, and that its numbers come out again.",
     "unpack": "Open a pack into a directory.",
@@ -65,19 +67,33 @@ class CommandList(_LazyGroup):
         return list(self.commands)
 
 
-class GraphCommands(_LazyGroup):
-    """The group behind `workbench graph`: commands of its own and the tasks of that group."""
+class TaskGroup(_LazyGroup):
+    """The group behind `workbench GROUP`: commands of its own and the tasks of that group."""
+
+    group = ""
 
     def __init__(self, **attributes: Any) -> None:
         """Add the tasks, by name, to the commands that the modules define."""
         super().__init__(**attributes)
-        tasks = {task.kind: task for task in TASKS.values() if task.group == "graph"}
-        named = {kind: _Named(kind, task.summary, partial(_task_command, task)) for kind, task in tasks.items()}
+        tasks = {task.words[-1]: task for task in TASKS.values() if task.group == self.group}
+        named = {name: _Named(name, task.summary, partial(_task_command, task)) for name, task in tasks.items()}
         self.commands: Any = {**self.commands, **named}
 
     def list_commands(self, ctx: Any) -> list[str]:
         """The module's commands as they are defined, then the tasks as the registry has them."""
         return list(self.commands)
+
+
+class GraphCommands(TaskGroup):
+    """The group behind `workbench graph`."""
+
+    group = "graph"
+
+
+class DictionaryCommands(TaskGroup):
+    """The group behind `workbench dictionaries`."""
+
+    group = "dictionaries"
 
 
 def load_command(name: str) -> Any:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
 from store.jobs import Job, JobEvent
-from workbench.tui.render.bars import duration, percent
+from workbench.tui.render.bars import bar, duration, percent
 from workbench.tui.render.facts import facts, plain_table
-from workbench.tui.render.tokens import show_text
+from workbench.tui.render.tokens import fit, show_text
+
+_BAR_CELLS = 10
+_STATE_GLYPH = {
+    "queued": "…", "running": "▶", "cancelling": "◼", "succeeded": "✓", "failed": "✗", "cancelled": "–",
+    "interrupted": "!",
+}  # fmt: skip
 
 
 def job_table(jobs: Sequence[Job]) -> Table:
@@ -23,6 +30,31 @@ def job_table(jobs: Sequence[Job]) -> Table:
         cells = (str(job.id), job.kind, job.state, percent(job.progress, 0), took, show_text(note))
         table.add_row(*map(Text, cells))
     return table
+
+
+def job_line(job: Job, stages: Sequence[Mapping[str, Any]], left_s: float | None, width: int) -> Text:
+    """One job in one line: `12 trace running ██▌   52 % 3.1 s left · attribution 512/1024 rows`, or how it ended."""
+    line = Text(f"{job.id:>5}  {job.kind:<10} {_STATE_GLYPH[job.state]} {job.state:<12}", no_wrap=True)
+    if job.state in ("running", "cancelling"):
+        done = _done(stages[0]) if stages else job.progress
+        line.append(f"{bar(done, _BAR_CELLS)} {percent(done, 0):>5}", style="green")
+        line.append("" if left_s is None else f"  {duration(left_s)} left")
+        words = " · ".join(_stage_words(stage) for stage in stages) or show_text(job.note)
+    else:
+        line.append(f"{duration(job.elapsed_s) if job.elapsed_s is not None else '':>12}")
+        words = show_text(job.error or "")
+    room = width - line.cell_len - 2
+    if words and room > 3:
+        line.append("  " + fit(words, room), style="dim")
+    return line
+
+
+def _done(stage: Mapping[str, Any]) -> float:
+    return stage["done"] / stage["total"] if stage["total"] else 0.0
+
+
+def _stage_words(stage: Mapping[str, Any]) -> str:
+    return f"{show_text(stage['label'])} {stage['done']:g}/{stage['total']:g} {show_text(stage['unit'])}"
 
 
 def job_view(job: Job, events: Sequence[JobEvent]) -> Group:

@@ -1,0 +1,49 @@
+"""What a key does: the one table behind key bindings, the footer, the key help, the command palette and the tests.
+
+Each pane and the app itself declare their actions as a tuple of `Action`; the method that does it is `action_NAME` of
+whoever declares it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from textual.binding import Binding, BindingType
+
+
+@dataclass(frozen=True)
+class Action:
+    """One thing that a person can do."""
+
+    name: str
+    """`action_NAME` does it."""
+    keys: str
+    """Textual's names, separated by commas; the first is the one that is shown."""
+    words: str
+    """What it does, for help and palette: a sentence without a full stop."""
+    footer: str = ""
+    """One or two words for the footer; nothing keeps it out of the footer."""
+    changes: bool = False
+    """Whether it writes to the project or gives the worker work: not for a follower."""
+
+
+def bindings(actions: Iterable[Action]) -> list[BindingType]:
+    """Textual's form of the table."""
+    return [
+        Binding(action.keys, action.name, action.footer or action.words, show=bool(action.footer), tooltip=action.words)
+        for action in actions
+    ]
+
+
+_DISPLAY = {
+    "left_square_bracket": "[", "right_square_bracket": "]", "left_curly_bracket": "{", "right_curly_bracket": "}",
+    "question_mark": "?", "exclamation_mark": "!", "slash": "/", "enter": "⏎", "escape": "esc", "space": "space",
+    "full_stop": ".", "comma": ",", "plus": "+", "minus": "-", "equals_sign": "=", "at": "@", "asterisk": "*",
+}  # fmt: skip
+
+
+def key_words(keys: str) -> str:
+    """The first key of a binding as it stands on the keyboard: `slash,ctrl+f` -> `/`."""
+    key = keys.split(",", maxsplit=1)[0]
+    return "+".join(_DISPLAY.get(part, part) for part in key.split("+"))

@@ -1,0 +1,163 @@
+"""The jobs, at the bottom of the screen: how far each is, how long it will take, its log; cancel and retry."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from rich.text import Text
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Container
+from textual.widgets import Static
+
+from store import jobs
+from store.errors import WorkbenchError
+from store.jobs import ENDED, Job
+from workbench.tui.actions import Action, bindings
+from workbench.tui.messages import Told
+from workbench.tui.pane import Session
+from workbench.tui.render.bars import percent
+from workbench.tui.render.job_list import job_line
+from workbench.tui.render.tokens import show_text
+from workbench.tui.widgets.line_list import LineList
+
+LISTED = 200
+"""Jobs in the list, the newest first."""
+LOG_BYTES, LOG_LINES = 8192, 4
+
+
+class JobsDrawer(Container):
+    """Closed until a person opens it; it listens all the time."""
+
+    ACTIONS: ClassVar[tuple[Action, ...]] = (
+        Action("cancel", "c", "Cancel the job under the cursor", "cancel", changes=True),
+        Action("retry", "r", "Run the job under the cursor again", "retry", changes=True),
+    )
+    BINDINGS: ClassVar[list[BindingType]] = bindings(ACTIONS)
+    DEFAULT_CSS = """
+    JobsDrawer { display: none; height: 40%; min-height: 8; border-top: solid $primary; }
+    JobsDrawer #jobs-log { height: 4; color: $text-muted; }
+    """
+
+    def __init__(self, session: Session) -> None:
+        """Jobs of the session's project."""
+        super().__init__(id="jobs")
+        self._session = session
+        self._jobs: list[Job] = []
+        self._stages: list[dict[str, Any]] = []
+        self._running_since = 0.0
+        self.summary = "worker up"
+        """A few words for the first line of the app."""
+
+    def compose(self) -> ComposeResult:
+        """The list, and the end of the log of the job under the cursor."""
+        yield LineList(empty="no job has been run in this project", id="jobs-list")
+        yield Static("", id="jobs-log")
+
+    def __len__(self) -> int:
+        """How many jobs are listed."""
+        return len(self._jobs)
+
+    def line(self, index: int, width: int) -> Text:
+        """One job."""
+        job = self._jobs[index]
+        running = job.state in ("running", "cancelling")
+        return job_line(job, self._stages if running else [], self._left_s() if running else None, width)
+
+    async def toggle(self) -> None:
+        """Open with the focus on the list, or close."""
+        self.display = not self.display
+        if self.display:
+            await self.read()
+            self.query_one(LineList).show(self)
+            self.query_one(LineList).focus()
+
+    async def read(self) -> None:
+        """Read the list anew."""
+        self._jobs = await self._session.store.read(lambda project: jobs.listing(project.db, LISTED))
+        running = [job for job in self._jobs if job.state in ("running", "cancelling")]
+        waiting = sum(job.state == "queued" for job in self._jobs)
+        self.summary = " ".join(
+            [f"{running[0].kind} {running[0].state}" if running else "worker idle", f"+{waiting}" if waiting else ""]
+        ).strip()
+        if self.display:
+            self.query_one(LineList).redraw()
+
+    async def hear(self, announcement: Mapping[str, Any]) -> Job | None:
+        """Take in what the worker announces; the job that has just ended, if one has."""
+        if "progress" in announcement:
+            self._stages = list(announcement["progress"])
+            self.summary = f"{self._kind(announcement['job'])} {self._percent()}"
+            self.query_one(LineList).redraw()
+            return None
+        event = announcement.get("event", {})
+        if "started" in announcement or event.get("text") == "running":
+            self._running_since, self._stages = time.monotonic(), []
+        if event.get("kind") != "state":
+            return None
+        await self.read()
+        if event["text"] not in ENDED:
+            return None
+        self._stages = []
+        job_id = announcement["job"]
+        return await self._session.store.read(lambda project: jobs.show(project.db, job_id))
+
+    @on(LineList.Moved)
+    async def _show_log(self, message: LineList.Moved) -> None:
+        """The end of the log of the job under the cursor."""
+        message.stop()
+        job = self._jobs[message.index]
+        path = self._session.store.directory / "logs" / f"job-{job.id}.log"
+        self.query_one("#jobs-log", Static).update(Text("\n".join(map(show_text, _tail(path)))))
+
+    async def action_cancel(self) -> None:
+        """Ask the job under the cursor to stop."""
+        job = self._chosen()
+        if job is not None:
+            self.run_worker(self._told(self._session.worker.cancel(job.id), f"job {job.id} is being cancelled"))
+
+    async def action_retry(self) -> None:
+        """Queue the job under the cursor once more."""
+        job = self._chosen()
+        if job is not None:
+            self.run_worker(self._told(self._session.worker.retry(job.id), f"job {job.id} is queued again"))
+
+    async def _told(self, order: Awaitable[object], said: str) -> None:
+        try:
+            await order
+            await self.read()
+            self.post_message(Told(said))
+        except WorkbenchError as error:
+            self.post_message(Told(str(error), error=True))
+
+    def _chosen(self) -> Job | None:
+        at = self.query_one(LineList).cursor
+        return self._jobs[at] if at < len(self._jobs) else None
+
+    def _kind(self, job_id: int) -> str:
+        return next((job.kind for job in self._jobs if job.id == job_id), f"job {job_id}")
+
+    def _percent(self) -> str:
+        return percent(self._share_done(), 0)
+
+    def _share_done(self) -> float:
+        outermost = self._stages[0] if self._stages else {"done": 0.0, "total": 0.0}
+        return outermost["done"] / outermost["total"] if outermost["total"] else 0.0
+
+    def _left_s(self) -> float | None:
+        done = self._share_done()
+        return (time.monotonic() - self._running_since) * (1 - done) / done if done else None
+
+
+def _tail(path: Path) -> list[str]:
+    """The last lines of a log; nothing where there is none yet."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(path.stat().st_size - LOG_BYTES, 0))
+            return file.read().decode("utf-8", "replace").splitlines()[-LOG_LINES:]
+    except OSError:
+        return []

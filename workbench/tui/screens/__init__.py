@@ -1,0 +1,1 @@
+"""What comes up over the panes: questions, help, the first run."""
