@@ -32,7 +32,7 @@ from workbench.tui.panes.graph import Graph
 from workbench.tui.panes.interventions import Interventions
 from workbench.tui.place import History, Place
 from workbench.tui.render.tokens import show_text
-from workbench.tui.saved_state import SavedState
+from workbench.tui.saved_state import INTERVAL_S, SavedState
 from workbench.tui.screens.ledger import Ledger
 from workbench.tui.screens.page import Page
 from workbench.tui.screens.question import Question
@@ -81,11 +81,13 @@ class Workbench(App[int]):
     )
     BINDINGS: ClassVar[list[BindingType]] = bindings(ACTIONS)
 
-    def __init__(self, directory: Path, follow: bool = False, low_bandwidth: bool = False) -> None:
+    def __init__(
+        self, directory: Path, follow: bool = False, low_bandwidth: bool = False, starts_worker: bool = True
+    ) -> None:
         """Open on the project in `directory`.
 
         With `follow` nothing is written and what another terminal's app shows is shown. With `low_bandwidth` nothing is
-        animated.
+        animated. With `starts_worker` a worker is started if none runs.
         """
         super().__init__()
         self.directory = directory
@@ -94,7 +96,7 @@ class Workbench(App[int]):
             self.animation_level = "none"
         self.session = Session(
             StoreThread(directory, self._store_changed, read_only=follow),
-            WorkerThread(directory, self.post_message, starts=not follow),
+            WorkerThread(directory, self.post_message, starts=starts_worker and not follow),
             read_only=follow,
         )
         self.history = History()
@@ -118,7 +120,7 @@ class Workbench(App[int]):
         """Paint first, then read: the store and the worker answer later."""
         loop = asyncio.get_running_loop()
         with suppress(NotImplementedError, ValueError, RuntimeError):
-            loop.add_signal_handler(signal.SIGHUP, self.exit, _HANGUP)
+            loop.add_signal_handler(signal.SIGHUP, self._leave, _HANGUP)
         self.call_after_refresh(self._begin)
 
     @work(exclusive=True, group="begin")
@@ -138,10 +140,19 @@ class Workbench(App[int]):
         self.linked = bool(saved.get("linked", True))
         place = Place.read(saved.get("place", {}))
         await self._show(place if place.pane else Place(pane=PANES[0][0]).over(place))
+        self.set_interval(INTERVAL_S, self.save_state)
+
+    def _leave(self, code: int) -> None:
+        """Write down where the person is, and end."""
+        self.save_state()
+        self.exit(code)
+
+    async def action_quit(self) -> None:
+        """Leave; the worker and its jobs go on."""
+        self._leave(0)
 
     async def on_unmount(self) -> None:
-        """Write down where the person was, hang up."""
-        self.save_state()
+        """Hang up."""
         self.session.worker.close()
         self.session.store.close()
 
@@ -173,7 +184,6 @@ class Workbench(App[int]):
         if focus:
             pane.focus_main()
         self.history.note(place)
-        self.save_state()
 
     async def on_went(self, message: Went) -> None:
         """Somebody goes somewhere: the way back is kept."""
@@ -188,7 +198,6 @@ class Workbench(App[int]):
         if place == here:
             return
         self.history.note(place)
-        self.save_state()
         if self.linked:
             for name in sorted(self.opened - {here.pane}):
                 await self._told(self.default_screen.query_one(f"#{name}", Pane).follow(place))
@@ -201,7 +210,7 @@ class Workbench(App[int]):
         await self._told(console.take_edits(message))
 
     def save_state(self) -> None:
-        """Have where the person is written down soon."""
+        """Write down where the person is, if that has changed."""
         panes = {name: dict(self.default_screen.query_one(f"#{name}", Pane).state()) for name in self.opened}
         self.saved.keep(self.history.here.document(), panes, linked=self.linked, theme=self.theme)
 
@@ -314,7 +323,6 @@ class Workbench(App[int]):
     def action_link(self) -> None:
         """Panes show the same thing, or not."""
         self.linked = not self.linked
-        self.save_state()
         self.on_told(Told("panes are linked" if self.linked else "panes are no longer linked: each stays where it is"))
 
     async def action_jobs(self) -> None:

@@ -28,7 +28,7 @@ def set_document(records: Sequence[DictionaryRecord]) -> dict[str, Any]:
         "fvu": _mean(records, "fvu"),
         "l0": _mean(records, "l0"),
         "indexed": sum(record.n_indexed for record in records),
-        "bytes": sum(record.size_bytes for record in records),
+        "bytes": sum(record.file.size_bytes for record in records),
     }
 
 
@@ -73,7 +73,7 @@ def set_view(document: Mapping[str, Any], records: Sequence[DictionaryRecord]) -
             Text(number(metrics.get("l0"), 1)),
             Text(percent(metrics.get("dead_share"))),
             Text(str(record.n_indexed)),
-            Text(show_text(record.file)),
+            Text(show_text(record.file.path)),
         )
     return Group(facts(about), Text(""), table)
 

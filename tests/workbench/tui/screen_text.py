@@ -1,0 +1,50 @@
+"""What is on the app's screen, as a person would read it, and golden files of it."""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from textual.app import App
+from textual.pilot import Pilot
+
+_DIRECTORY = Path(__file__).parent / "golden_files"
+_PATIENCE_S = 20.0
+_STEP_S = 0.05
+
+
+def drive(app: App[int], steps: Callable[[Pilot[int]], Awaitable[None]], size: tuple[int, int] = (120, 40)) -> None:
+    """Run the app without a terminal and take `steps` in it."""
+
+    async def run() -> None:
+        async with app.run_test(size=size, notifications=True) as pilot:
+            await steps(pilot)
+
+    asyncio.run(run())
+
+
+def screen_text(app: App[int]) -> str:
+    """The lines of the screen, without colour, blanks at the ends of lines taken away."""
+    strips = app.screen._compositor.render_strips()
+    return "\n".join("".join(segment.text for segment in strip).rstrip() for strip in strips) + "\n"
+
+
+async def until(pilot: Pilot[int], words: str) -> str:
+    """Wait until `words` are on the screen, and return it; an assertion shows what was there instead."""
+    text = ""
+    for _ in range(round(_PATIENCE_S / _STEP_S)):
+        text = screen_text(pilot.app)
+        if words in text:
+            return text
+        await pilot.pause(_STEP_S)
+    raise AssertionError(f"{words!r} did not come up; the screen:\n{text}")
+
+
+def assert_golden_screen(name: str, app: App[int]) -> None:
+    """The screen is what the golden file `NAME_COLUMNSxLINES` holds; WORKBENCH_GOLDEN=write writes it."""
+    text = screen_text(app)
+    path = _DIRECTORY / f"{name}_{app.size.width}x{app.size.height}.txt"
+    if os.environ.get("WORKBENCH_GOLDEN") == "write":
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    assert text == path.read_text(encoding="utf-8")
