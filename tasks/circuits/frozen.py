@@ -18,6 +18,8 @@ class FrozenLayer:
     """The constants of one layer for one prompt, float32. A scale is what a norm multiplies each coordinate by."""
 
     attention_norm_scale: Float[Tensor, "pos d"]
+    attention_norm_inverse: Float[Tensor, "pos 1"]
+    """The part of that scale that differs between positions: 1 / root mean square."""
     attention_pattern: Float[Tensor, "head query key"]
     attention_output_scale: Float[Tensor, "pos d"] | None
     mlp_norm_scale: Float[Tensor, "pos d"]
@@ -70,6 +72,7 @@ def _frozen_layer(model: LanguageModel, record: Record, index: int, layer: Layer
 
     return FrozenLayer(
         attention_norm_scale=_norm_scale(model, layer.attention_norm, record[f"{index}.attention_norm.in"]),
+        attention_norm_inverse=_inverse_rms(model, layer.attention_norm, record[f"{index}.attention_norm.in"]),
         attention_pattern=record[f"{index}.pattern"],
         attention_output_scale=scale(layer.attention_output_norm, "attention_output_norm"),
         mlp_norm_scale=_norm_scale(model, layer.mlp_norm, record[f"{index}.mlp_norm.in"]),
@@ -83,8 +86,11 @@ def _frozen_layer(model: LanguageModel, record: Record, index: int, layer: Layer
 
 
 def _norm_scale(model: LanguageModel, norm: nn.Module, x: Float[Tensor, "pos d"]) -> Float[Tensor, "pos d"]:
-    inverse_rms = torch.rsqrt(x.square().mean(-1, keepdim=True) + model.norm_epsilon(norm))
-    return inverse_rms * model.norm_weight(norm).float()
+    return _inverse_rms(model, norm, x) * model.norm_weight(norm).float()
+
+
+def _inverse_rms(model: LanguageModel, norm: nn.Module, x: Float[Tensor, "pos d"]) -> Float[Tensor, "pos 1"]:
+    return torch.rsqrt(x.square().mean(-1, keepdim=True) + model.norm_epsilon(norm))
 
 
 @contextmanager

@@ -120,7 +120,7 @@ class _Carried:
         sweep, frozen = self.sweep, self.sweep.run.layers[layer]
         mlp_input = self.residual * frozen.mlp_norm_scale
         if layer not in sweep.sources.layers:
-            modules, neurons = sweep.model.layers[layer], sweep.neurons[layer]
+            modules, neurons = sweep.model.layers[layer], sweep.neurons_of(layer)
             gate, up = (mlp_input @ linear.weight.detach().float().T for linear in (modules.gate, modules.up))
             written = (neurons.of_gate * gate + neurons.of_up * up) @ modules.down.weight.detach().float().T
         elif layer in sweep.dictionaries and sweep.dictionaries[layer].skip is not None:

@@ -174,7 +174,7 @@ def feature_rows(
     model: LanguageModel,
     run: FrozenRun,
     dictionaries: DictionarySet,
-    neurons: Sequence[LinearNeurons],
+    neurons_of: Callable[[int], LinearNeurons],
     features: ActiveFeatures,
 ) -> TargetRows:
     """Rows for feature pre-activations: the read vector through the linearised neurons and the frozen MLP norm."""
@@ -189,7 +189,7 @@ def feature_rows(
         bias = dictionary.read_bias(index).float()
         value[rows] = (read * read_value(dictionary, frozen)[position]).sum(-1) + bias
         if dictionary.reads is Site.MLP_HIDDEN:
-            read, extra = through_neurons(model, layer, neurons[layer], position, read)
+            read, extra = through_neurons(model, layer, neurons_of(layer), position, read)
             bias = bias + extra
         vector[rows] = read * frozen.mlp_norm_scale[position]
         constant[rows] = bias
