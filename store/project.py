@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -18,12 +17,9 @@ from sqlite_utils import Database
 from store import database, jobs
 from store.errors import BadInput, Damaged, Missing, WorkbenchError
 from store.files import FOLDERS, FileStore, StoredFile, hold_ballast, sync
+from store.location import DATABASE_NAME
 from store.lock import LOCK_NAME, WriteLock, held_on_other_node
 
-DATABASE_NAME = "project.db"
-"""What makes a directory a project."""
-PROJECT_VARIABLE = "WORKBENCH_PROJECT"
-"""The environment variable that names the project when no option does."""
 _CREATING_NAME = ".project.db.creating"
 
 
@@ -117,17 +113,6 @@ class Project:
     def open_beside(cls, directory: Path, lock: WriteLock) -> Self:
         """Open for work under a lock that the parent process took and has put everything right with."""
         return cls(directory, database.connect(_database_of(directory), write=True), lock, True)
-
-    @classmethod
-    def locate(cls, explicit: Path | None = None) -> Path:
-        """The project directory meant: `explicit`, $WORKBENCH_PROJECT, or the nearest one upward from here."""
-        named = explicit or (Path(os.environ[PROJECT_VARIABLE]) if os.environ.get(PROJECT_VARIABLE) else None)
-        here = Path.cwd()
-        for candidate in [named] if named else [here, *here.parents]:
-            if (candidate / DATABASE_NAME).is_file():
-                return candidate
-        where = f"in {named}" if named else "here or in any directory above"
-        raise Missing(f"no project {where}", "`workbench init DIR` makes one, --project DIR names one")
 
     @cached_property
     def model(self) -> ModelRecord:

@@ -11,6 +11,7 @@ import pytest
 from store import database, jobs
 from store.errors import BadInput, Damaged, Missing, WorkbenchError
 from store.files import StoredFile
+from store.location import locate
 from store.project import Project
 from tests.store.conftest import MODEL, writes
 
@@ -87,15 +88,15 @@ def test_a_project_is_found_by_option_variable_or_upwards(project: Project, monk
     below = project.directory / "weights"
     monkeypatch.delenv("WORKBENCH_PROJECT", raising=False)
     monkeypatch.chdir(below)
-    assert Project.locate() == project.directory
-    assert Project.locate(project.directory) == project.directory
+    assert locate() == project.directory
+    assert locate(project.directory) == project.directory
     monkeypatch.chdir(project.directory.parent)
     with pytest.raises(Missing, match=r"no project here or in any directory above; `workbench init DIR`"):
-        Project.locate()
+        locate()
     monkeypatch.setenv("WORKBENCH_PROJECT", str(project.directory))
-    assert Project.locate() == project.directory
+    assert locate() == project.directory
     with pytest.raises(Missing, match="elsewhere"):
-        Project.locate(project.directory / "elsewhere")
+        locate(project.directory / "elsewhere")
 
 
 def test_a_second_process_is_refused_with_the_holder_named(project: Project) -> None:

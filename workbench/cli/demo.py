@@ -56,7 +56,8 @@ def demo(
 
 def _demo_project(directory: Path) -> Project:
     """The demo's project, open for writing: the one that is there, or a new one on the embedded model."""
-    from store.project import DATABASE_NAME, Project
+    from store.location import DATABASE_NAME
+    from store.project import Project
     from tasks.demo import EMBEDDED
 
     if not (directory / DATABASE_NAME).exists():

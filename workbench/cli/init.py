@@ -34,7 +34,8 @@ def init(
 
     The model is loaded once to see that it can be worked on, and its revision is pinned: a project never mixes models.
     """
-    from store.project import DATABASE_NAME, Project
+    from store.location import DATABASE_NAME
+    from store.project import Project
     from tasks.model.sources import describe_model, load_model
 
     if (directory / DATABASE_NAME).exists():

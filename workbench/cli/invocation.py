@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from store.location import locate
+
 if TYPE_CHECKING:
     from store.project import Project
 
@@ -21,10 +23,8 @@ class Invocation:
 
 def project_directory(ctx: typer.Context) -> Path:
     """The directory of the project that the command line means; `Missing` if there is none."""
-    from store.project import Project
-
     invocation: Invocation = ctx.obj
-    return Project.locate(invocation.project)
+    return locate(invocation.project)
 
 
 def open_project(ctx: typer.Context, write: bool = False, work: bool = True) -> Project:

@@ -16,6 +16,8 @@ from store.errors import WorkbenchError
 from workbench import VERSION
 from workbench.cli.command_list import CommandList
 from workbench.cli.invocation import Invocation
+from workbench.cli.open import open_meant
+from workbench.tui.launch import is_terminal
 from workbench.tui.render.tokens import show_text
 
 app = typer.Typer(cls=CommandList, add_completion=False, rich_markup_mode=None)
@@ -42,6 +44,8 @@ def workbench(
         typer.echo(VERSION)
         raise typer.Exit
     if ctx.invoked_subcommand is None:
+        if is_terminal():
+            raise typer.Exit(open_meant(ctx))
         typer.echo(ctx.get_help())
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from workbench.cli.invocation import project_directory
+from store.errors import Missing
+from store.location import locate, named_by_variable
+from workbench.cli.invocation import Invocation
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, help="The app.")
 
@@ -18,6 +21,22 @@ def open_app(
     low_bandwidth: Annotated[bool, typer.Option("--low-bandwidth", help="No animation, fewer frames.")] = False,
 ) -> None:
     """The app: baselines, features, graphs, interventions and jobs of a project in one terminal."""
+    raise typer.Exit(open_meant(ctx, follow, low_bandwidth))
+
+
+def open_meant(ctx: typer.Context, follow: bool = False, low_bandwidth: bool = False) -> int:
+    """Run the app on the project that the command line means; its exit code."""
     from workbench.tui.launch import launch
 
-    raise typer.Exit(launch(project_directory(ctx), follow, low_bandwidth))
+    return launch(_project_or_none(ctx), follow, low_bandwidth)
+
+
+def _project_or_none(ctx: typer.Context) -> Path | None:
+    """The project that is meant; None if none is named and none is here, so that the app can help to make one."""
+    invocation: Invocation = ctx.obj
+    try:
+        return locate(invocation.project)
+    except Missing:
+        if invocation.project is not None or named_by_variable() is not None:
+            raise
+        return None

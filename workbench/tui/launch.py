@@ -11,12 +11,26 @@ from store.errors import BadInput
 LOW_BANDWIDTH_FPS = "10"
 
 
-def launch(directory: Path, follow: bool = False, low_bandwidth: bool = False) -> int:
-    """Run the app on the project in `directory` and return its exit code. `BadInput` where there is no terminal."""
-    if not all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):  # textual draws on stderr
+def is_terminal() -> bool:
+    """Whether there is a terminal to draw on and to read keys from; Textual draws on stderr."""
+    return all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr))
+
+
+def launch(directory: Path | None, follow: bool = False, low_bandwidth: bool = False) -> int:
+    """Run the app on the project in `directory` and return its exit code; with None, first make or find a project.
+
+    Raises `BadInput` where there is no terminal.
+    """
+    if not is_terminal():
         raise BadInput("the app needs a terminal", "run it in one; `workbench --help` lists what needs none")
     if low_bandwidth:
         os.environ["TEXTUAL_FPS"] = LOW_BANDWIDTH_FPS  # read once, when textual is imported
+    if directory is None:
+        from workbench.tui.first_run import FirstRun
+
+        directory = FirstRun().run()
+        if directory is None:
+            return 0
     from workbench.tui.app import Workbench
 
     return Workbench(directory, follow, low_bandwidth).run() or 0

@@ -21,7 +21,8 @@ from pydantic import ValidationError
 
 from store import jobs
 from store.errors import BadInput, WorkbenchError
-from store.project import DATABASE_NAME, Project
+from store.location import DATABASE_NAME
+from store.project import Project
 from tasks.execute import enqueue
 from tasks.registry import task
 from workbench.worker.engine import CHILD_MODULE, Engine
