@@ -11,6 +11,7 @@ import math
 from rich.text import Text
 
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
+_RISING = " ▁▂▃▄▅▆▇█"
 PLUS, MINUS = "+", "−"
 
 
@@ -22,6 +23,12 @@ def bar(share: float, cells: int) -> str:
         eighths = 1
     full, rest = divmod(eighths, 8)
     return ("█" * full + (_EIGHTHS[rest] if rest else "")).ljust(cells)
+
+
+def column(share: float) -> str:
+    """The size of `share` (clamped to 0..1) as one cell filled from below; anything above 0 leaves a mark."""
+    size = min(max(share, 0.0), 1.0)
+    return _RISING[max(round(8 * size), 1 if size > 0 else 0)]
 
 
 def signed_bar(share: float, cells: int) -> Text:
