@@ -25,6 +25,7 @@ COMMANDS: dict[str, str] = {
     "verify": "Check a pack: every hash, and that its numbers come out again.",
     "unpack": "Open a pack into a directory.",
     "worker": "The background process that keeps the model loaded and runs queued jobs.",
+    "findings": "The numbers that were kept in the app, each with where it comes from.",
     "jobs": "What was run in this project, how it ended; cancel a job, or run it again.",
 }
 """Every command and what it does, in the order of `--help`."""

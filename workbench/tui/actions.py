@@ -36,6 +36,12 @@ def bindings(actions: Iterable[Action]) -> list[BindingType]:
     ]
 
 
+def permitted(actions: Iterable[Action], name: str, read_only: bool) -> bool | None:
+    """What Textual's `check_action` answers: a follower's changing actions are there, greyed out."""
+    changing = {action.name.partition("(")[0] for action in actions if action.changes}
+    return None if read_only and name in changing else True
+
+
 _DISPLAY = {
     "left_square_bracket": "[", "right_square_bracket": "]", "left_curly_bracket": "{", "right_curly_bracket": "}",
     "question_mark": "?", "exclamation_mark": "!", "slash": "/", "enter": "⏎", "escape": "esc", "space": "space",

@@ -20,7 +20,7 @@ from textual.widgets import ContentSwitcher, Footer, Static
 from store import findings
 from store.errors import BadInput, WorkbenchError
 from tasks.registry import task
-from workbench.tui.actions import Action, bindings, key_words
+from workbench.tui.actions import Action, bindings, key_words, permitted
 from workbench.tui.copying import copy_text
 from workbench.tui.jobs_drawer import JobsDrawer
 from workbench.tui.key_help import about_page, key_page
@@ -389,9 +389,8 @@ class Workbench(App[int]):
         await self.run_action(action, default_namespace=self.pane if pane else self)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """A follower cannot change anything."""
-        changing = {known.name for known in self.ACTIONS if known.changes}
-        return not (self.follows and action in changing)
+        """A follower changes nothing."""
+        return permitted(self.ACTIONS, action, self.follows)
 
     def on_resize(self, event: events.Resize) -> None:
         """Say so where there is no room."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from rich.console import Group
 from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
@@ -17,23 +18,28 @@ from textual.widgets import Static
 from store import jobs
 from store.errors import WorkbenchError
 from store.jobs import ENDED, Job
-from workbench.tui.actions import Action, bindings
+from workbench.tui.actions import Action, bindings, permitted
 from workbench.tui.messages import Told
 from workbench.tui.pane import Session
 from workbench.tui.render.bars import percent
-from workbench.tui.render.job_list import job_line
+from workbench.tui.render.job_list import job_line, job_view
 from workbench.tui.render.tokens import show_text
+from workbench.tui.screens.page import Page
 from workbench.tui.widgets.line_list import LineList
+
+if TYPE_CHECKING:
+    from store.project import Project
 
 LISTED = 200
 """Jobs in the list, the newest first."""
-LOG_BYTES, LOG_LINES = 8192, 4
+LOG_BYTES, LOG_LINES, PAGE_LOG_LINES = 65536, 4, 200
 
 
 class JobsDrawer(Container):
     """Closed until a person opens it; it listens all the time."""
 
     ACTIONS: ClassVar[tuple[Action, ...]] = (
+        Action("details", "enter", "Read everything about the job under the cursor, with its log", "details"),
         Action("cancel", "c", "Cancel the job under the cursor", "cancel", changes=True),
         Action("retry", "r", "Run the job under the cursor again", "retry", changes=True),
     )
@@ -106,13 +112,26 @@ class JobsDrawer(Container):
         job_id = announcement["job"]
         return await self._session.store.read(lambda project: jobs.show(project.db, job_id))
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """A follower changes nothing."""
+        return permitted(self.ACTIONS, action, self._session.read_only)
+
+    @on(LineList.Chosen)
+    async def action_details(self) -> None:
+        """Params, events, curve and log of the job under the cursor."""
+        job = self._chosen()
+        if job is None:
+            return
+        page = await self._session.store.read(lambda project: _page(project, job.id))
+        self.app.push_screen(Page(f"job {job.id}", page))
+
     @on(LineList.Moved)
     async def _show_log(self, message: LineList.Moved) -> None:
         """The end of the log of the job under the cursor."""
         message.stop()
         job = self._jobs[message.index]
-        path = self._session.store.directory / "logs" / f"job-{job.id}.log"
-        self.query_one("#jobs-log", Static).update(Text("\n".join(map(show_text, _tail(path)))))
+        log = _tail(_log(self._session.store.directory, job.id), LOG_LINES)
+        self.query_one("#jobs-log", Static).update(Text("\n".join(map(show_text, log))))
 
     async def action_cancel(self) -> None:
         """Ask the job under the cursor to stop."""
@@ -153,11 +172,23 @@ class JobsDrawer(Container):
         return (time.monotonic() - self._running_since) * (1 - done) / done if done else None
 
 
-def _tail(path: Path) -> list[str]:
+def _page(project: Project, job_id: int) -> Group:
+    """The job's page: what the command line shows of it, and the end of its log."""
+    job = jobs.show(project.db, job_id)
+    view = job_view(job, [event for _, event in jobs.events(project.db, job_id)])
+    log = _tail(_log(project.directory, job_id), PAGE_LOG_LINES)
+    return Group(view, Text("\nlog", style="dim"), Text("\n".join(map(show_text, log))))
+
+
+def _log(directory: Path, job_id: int) -> Path:
+    return directory / "logs" / f"job-{job_id}.log"
+
+
+def _tail(path: Path, lines: int) -> list[str]:
     """The last lines of a log; nothing where there is none yet."""
     try:
         with path.open("rb") as file:
             file.seek(max(path.stat().st_size - LOG_BYTES, 0))
-            return file.read().decode("utf-8", "replace").splitlines()[-LOG_LINES:]
+            return file.read().decode("utf-8", "replace").splitlines()[-lines:]
     except OSError:
         return []

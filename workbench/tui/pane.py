@@ -11,7 +11,7 @@ from textual.containers import Container
 
 from store.errors import WorkbenchError
 from tasks.params import Params
-from workbench.tui.actions import Action
+from workbench.tui.actions import Action, permitted
 from workbench.tui.messages import Told
 from workbench.tui.place import Place
 from workbench.tui.store_thread import StoreThread
@@ -87,6 +87,10 @@ class Pane(Container):
             if widget.focusable:
                 widget.focus()
                 return
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """A follower changes nothing."""
+        return permitted(self.ACTIONS, action, self.session.read_only)
 
     def soon(self, work: Callable[[], Coroutine[Any, Any, T]], group: str = "pane") -> None:
         """Do something that awaits; a later call with the same group takes its place. Errors become a line."""
