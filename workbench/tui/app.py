@@ -136,10 +136,11 @@ class Workbench(App[int]):
         self._say_about(f"{self.directory.resolve().name}  {show_text(record.spec)}", "worker …")
         store.start()
         self.session.worker.start()
-        self.theme = saved.get("theme", self.theme)
+        if saved.get("theme") in self.available_themes:
+            self.theme = saved["theme"]
         self.linked = bool(saved.get("linked", True))
-        place = Place.read(saved.get("place", {}))
-        await self._show(place if place.pane else Place(pane=PANES[0][0]).over(place))
+        place = Place.read(saved.get("place"))
+        await self._told(self._show(place if place.pane in dict(PANES) else Place(pane=PANES[0][0])))
         self.set_interval(INTERVAL_S, self.save_state)
 
     def _leave(self, code: int) -> None:
@@ -178,7 +179,7 @@ class Workbench(App[int]):
         if place.pane not in self.opened:
             self.opened.add(place.pane)
             await pane.open()
-            if state := self.saved.panes.get(place.pane):
+            if isinstance(state := self.saved.panes.get(place.pane), dict):
                 await pane.restore(state)
         await pane.go(place)
         if focus:
@@ -286,8 +287,8 @@ class Workbench(App[int]):
     async def _mirror(self) -> None:
         """Show what the other terminal's app shows."""
         document = await self.saved.load()
-        place = Place.read(document.get("place", {}))
-        if place.pane and place != self.history.here:
+        place = Place.read(document.get("place"))
+        if place.pane in dict(PANES) and place != self.history.here:
             self.history.go(place)
             await self._told(self._show(place, focus=False))
 

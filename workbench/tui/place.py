@@ -37,8 +37,10 @@ class Place:
         return {name: value for name, value in asdict(self).items() if value}
 
     @classmethod
-    def read(cls, document: Mapping[str, Any]) -> Place:
+    def read(cls, document: object) -> Place:
         """The place of a stored document; what does not fit is left out."""
+        if not isinstance(document, Mapping):
+            return cls()
         known: dict[str, Any] = asdict(cls())
         return cls(**known | {k: v for k, v in document.items() if k in known and type(v) is type(known[k])})
 
