@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
 from store.graphs import NodeRecord
@@ -43,7 +46,11 @@ class NodeNumbers:
 
 def read_node_numbers(path: Path, raw: RawGraph) -> NodeNumbers:
     """The numbers in a graph's file; a share that the file does not hold is NaN."""
-    arrays = load_file(path)
+    return stored_node_numbers(load_file(path), raw)
+
+
+def stored_node_numbers(arrays: Mapping[str, NDArray[Any]], raw: RawGraph) -> NodeNumbers:
+    """The same, from a file's arrays that are in memory already."""
     attributed = arrays["attributed"]
     activation = arrays["active_activation"][attributed]
     share = np.full(raw.first_token, np.nan)

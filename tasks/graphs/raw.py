@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,11 @@ class RawGraph:
 
 def read_raw_graph(record: GraphRecord, path: Path) -> RawGraph:
     """The raw graph of a stored one, from its row and its file of arrays."""
-    arrays = load_file(path)
+    return stored_raw_graph(record, load_file(path))
+
+
+def stored_raw_graph(record: GraphRecord, arrays: Mapping[str, NDArray[Any]]) -> RawGraph:
+    """The same, from a file's arrays that are in memory already."""
     attributed = arrays["attributed"]
     return raw_graph(
         layer=arrays["active_layer"][attributed],

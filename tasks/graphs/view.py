@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
+from typing import Protocol
 
 from store import graphs
 from store.graphs import (
@@ -98,6 +99,47 @@ class EdgeView:
         return self.effect if by == "effect" and self.effect is not None else self.share
 
 
+TOKENS_SHOWN = 2
+"""Tokens that a node shows beside its features, however many those are."""
+
+
+@dataclass(frozen=True)
+class Children:
+    """What a node is made of, or what it feeds: the strongest edges one by one, the others as sums."""
+
+    shown: tuple[EdgeView, ...]
+    """Features and groups first, then tokens; each kind strongest first."""
+    n_hidden: int
+    hidden_mass: float
+    """Σ|share| of what is not shown and no error."""
+    n_errors: int
+    error_mass: float
+    """Σ|share| of the error nodes."""
+    error_share: float
+    """Σ share of the error nodes, signed."""
+    mass: float
+    """Σ|share| of all edges."""
+
+    @property
+    def total(self) -> int:
+        """How many edges there are."""
+        return len(self.shown) + self.n_hidden + self.n_errors
+
+
+class TreeSource(Protocol):
+    """What a tree is read from: a stored graph as it was pruned (`GraphView`), or as it is shaped now (`Lens`)."""
+
+    @property
+    def nodes(self) -> Mapping[int, NodeView]:
+        """The nodes there are, by number."""
+
+    def children(self, node: int, direction: str, by: str, width: int, always: Collection[int] = ()) -> Children:
+        """The `width` strongest edges at `node`, those to the nodes `always`, and what is left."""
+
+    def degree(self, node: int, direction: str) -> int:
+        """How many edges there are at `node`."""
+
+
 @dataclass(frozen=True)
 class GraphView:
     """A pruned graph. `roots` are what it explains (logits, or one feature), the decisive one first."""
@@ -127,6 +169,39 @@ class GraphView:
         """The edges into `node` (`direction` is `in`) or out of it (`out`)."""
         return (self._inputs if direction == "in" else self._outputs).get(node, [])
 
+    def degree(self, node: int, direction: str) -> int:
+        """How many edges lead into `node` (`in`) or out of it (`out`)."""
+        return len(self.edges_at(node, direction))
+
+    def children(self, node: int, direction: str, by: str, width: int, always: Collection[int] = ()) -> Children:
+        """The `width` strongest edges at `node` by effect or share, then a few tokens, those to `always`, and the rest.
+
+        Errors are summed apart. A rest of one edge is shown: a line that says "1 weaker" could as well be that one.
+        """
+        end = "source" if direction == "in" else "target"
+        by_kind: dict[str, list[EdgeView]] = {"token": [], "error": [], "other": []}
+        edges = self.edges_at(node, direction)
+        for edge in sorted(edges, key=lambda edge: -self._strength(getattr(edge, end), edge, by)):
+            kind = self.nodes[getattr(edge, end)].kind
+            by_kind[kind if kind in by_kind else "other"].append(edge)
+        shown: list[EdgeView] = []
+        hidden: list[EdgeView] = []
+        n_tokens = max(TOKENS_SHOWN, width - len(by_kind["other"]))
+        for kind, count in (("other", width), ("token", n_tokens)):
+            for rank, edge in enumerate(by_kind[kind]):
+                (shown if rank < count or getattr(edge, end) in always else hidden).append(edge)
+        if len(hidden) == 1:
+            shown, hidden = [*shown, *hidden], []
+        errors = by_kind["error"]
+        sizes = [sum(abs(edge.share) for edge in part) for part in (hidden, errors, edges)]
+        error_share = sum(edge.share for edge in errors)
+        return Children(tuple(shown), len(hidden), sizes[0], len(errors), sizes[1], error_share, sizes[2])
+
+    def _strength(self, other: int, edge: EdgeView, by: str) -> float:
+        """What ranks an edge among those of its kind: the size of the effect its line prints, or of its share."""
+        effect = self.nodes[other].predicted_effect if by == "effect" else None
+        return abs(edge.share if effect is None else effect)
+
 
 def _grouped(pairs: Iterable[tuple[int, EdgeView]]) -> dict[int, list[EdgeView]]:
     groups: dict[int, list[EdgeView]] = defaultdict(list)
@@ -145,7 +220,7 @@ def load_graph_view(project: Project, graph_id: int) -> GraphView:
         nodes,
         graphs.edges(project.db, graph_id),
         graphs.effects(project.db, graph_id),
-        _imported_words(record) | graphs.feature_words(project.db, record.dictionary, features),
+        imported_words(record) | graphs.feature_words(project.db, record.dictionary, features),
     )
     return replace(
         view,
@@ -165,7 +240,7 @@ def _measured_edges(edges: Iterable[EdgeView], effects: Iterable[EdgeEffectRecor
     )
 
 
-def _imported_words(record: GraphRecord) -> dict[tuple[int, int], FeatureWords]:
+def imported_words(record: GraphRecord) -> dict[tuple[int, int], FeatureWords]:
     """What the file of an imported graph says of its features."""
     words: dict[tuple[int, int], FeatureWords] = {}
     for place, said in record.summary.get("words", {}).items():
@@ -186,7 +261,7 @@ def graph_view(
     measured = {(effect.layer, effect.position, effect.feature): effect for effect in effects}
     first_target = min((int(t["node"]) for t in record.targets if "node" in t), default=None)
     roots = [n.node for n in nodes if (n.kind == "logit" if first_target is None else n.node >= first_target)]
-    views = {node.node: _node_view(node, record, measured, words) for node in nodes}
+    views = {node.node: node_view(node, record, measured, words) for node in nodes}
     sizes = {node.node: node.input_size or 1.0 for node in nodes}
     return GraphView(
         graph=record.id,
@@ -202,12 +277,13 @@ def graph_view(
     )
 
 
-def _node_view(
+def node_view(
     node: NodeRecord,
     record: GraphRecord,
     measured: Mapping[tuple[int, int, int], EffectRecord],
     words: Mapping[tuple[int, int], FeatureWords],
 ) -> NodeView:
+    """One node's row with what was measured, by (layer, position, feature), and the words for its feature."""
     tokens = record.summary["tokens"]
     texts = {target["id"]: target["token"] for target in record.targets}
     effect = measured.get((node.layer, node.position, node.feature)) if node.kind == "feature" else None

@@ -92,7 +92,8 @@ def _report(done: Sequence[Done], project: Project, directory: Path, elapsed_s: 
 
 def _tree(project: Project, graph: int) -> RenderableType:
     from tasks.graphs.view import load_graph_view
-    from workbench.tui.render.graph_tree import TreeLimits, graph_tree
+    from workbench.tui.render.graph_tree import graph_tree
+    from workbench.tui.render.tree_lines import TreeLimits
 
     return graph_tree(load_graph_view(project, graph), TreeLimits(depth=2, width=6), stdout_console().width - 3)
 

@@ -61,8 +61,9 @@ def show(
     from store import graphs
     from tasks.graphs.supernodes import grouped as draw_together
     from tasks.graphs.view import load_graph_view
-    from workbench.tui.render.graph_tree import TreeLimits, graph_tree
+    from workbench.tui.render.graph_tree import graph_tree
     from workbench.tui.render.token_map import token_map
+    from workbench.tui.render.tree_lines import TreeLimits
 
     with open_project(ctx) as project:
         view = load_graph_view(project, graph)

@@ -49,7 +49,8 @@ def _trace_view(document: dict[str, Any], project: Project, width: int) -> Rende
     from tasks.graphs.view import load_graph_view
     from workbench.tui.render.document import heading, value_text
     from workbench.tui.render.facts import facts
-    from workbench.tui.render.graph_tree import TreeLimits, graph_tree
+    from workbench.tui.render.graph_tree import graph_tree
+    from workbench.tui.render.tree_lines import TreeLimits
 
     left_out = {"tokens", "targets"}
     single = {heading(key): value_text(key, value) for key, value in document.items() if key not in left_out}

@@ -19,8 +19,9 @@ from tasks.graphs.view import GraphView, NodeView
 from workbench.figures.layout import MapLayout, map_layout
 from workbench.figures.map import map_elements, number
 from workbench.figures.svg import score_line
-from workbench.tui.render.graph_tree import TreeLimits, describe
+from workbench.tui.render.graph_tree import describe
 from workbench.tui.render.tokens import show_text, show_token
+from workbench.tui.render.tree_lines import TreeLimits
 
 _MARGIN = 14.0
 _WIDEST_SCALED = 1500.0
@@ -141,7 +142,7 @@ def _data(view: GraphView, supernodes: Mapping[str, Sequence[int]], layout: MapL
 
 
 def _node(view: GraphView, node: NodeView, layout: MapLayout, group: str) -> dict[str, Any]:
-    name, about = describe(node, view)
+    name, about = describe(node, view.tokens)
     promoted, fires = (" ".join(map(show_token, tokens)) for tokens in (node.promoted, node.fires_on))
     label = show_text(node.label)
     x, y = layout.points[node.node]

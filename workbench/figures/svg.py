@@ -16,8 +16,9 @@ from workbench.figures.layout import CHARACTER, LEFT, RIGHT, MapLayout, map_layo
 from workbench.figures.map import MOST_EDGES, direction, map_elements, number, strongest_edges, text
 from workbench.tui.render.bars import number as shown_number
 from workbench.tui.render.bars import percent, sign, signed
-from workbench.tui.render.graph_tree import VERDICT_GLYPH, describe
+from workbench.tui.render.graph_tree import describe
 from workbench.tui.render.tokens import fit, show_text
+from workbench.tui.render.tree_lines import VERDICT_GLYPH
 
 _HEADING = 74.0
 _KEY_ROWS = 12
@@ -140,7 +141,7 @@ def _key(view: GraphView, key: list[NodeView], top: float, width: float) -> Iter
     size = _target_size(view)
     room = int((width - columns[-1] - RIGHT) / CHARACTER)
     for place, node in enumerate(key, start=1):
-        name, about = describe(node, view)
+        name, about = describe(node, view.tokens)
         y = top + place * _KEY_PITCH
         glyph = VERDICT_GLYPH[node.verdict] if node.verdict != Verdict.UNTESTED else ""
         share = signed(node.share) if size is None else sign(node.share) + percent(abs(node.share) / size)

@@ -26,7 +26,8 @@ from workbench.figures.layout import map_layout
 from workbench.figures.map import MOST_EDGES, flow
 from workbench.figures.svg import graph_figure
 from workbench.tui.render.bars import percent, sign
-from workbench.tui.render.graph_tree import TreeLimits, TreeLine, describe, tree_lines
+from workbench.tui.render.graph_tree import describe
+from workbench.tui.render.tree_lines import TreeLimits, TreeLine, tree_lines
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 VIEWS = {"small": hand_made(), "wide": wide_graph(60), "many": random_graph(300), "hostile": hostile_graph(),
@@ -153,7 +154,7 @@ def expected_row(view: GraphView, line: TreeLine) -> tuple[str, str, str, str]:
     numbers = "" if line.share is None else (sign(line.share) + percent(abs(line.share))).strip()
     if line.node is None:
         return line.guides, numbers, line.words, ""
-    name, about = describe(line.node, view)
+    name, about = describe(line.node, view.tokens)
     if line.seen:
         return line.guides, numbers, f"↩ see {name}", line.words
     return line.guides, numbers, name, "  ".join(filter(None, (about, line.words)))

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from tasks.graphs.view import EdgeView, GraphView, NodeView, Verdict
 from tests.workbench.render.golden import assert_golden, printed
-from workbench.tui.render.graph_tree import TreeLimits, graph_tree, tree_lines
+from workbench.tui.render.graph_tree import graph_tree
+from workbench.tui.render.tree_lines import TreeLimits, tree_lines
 
 TOKENS = ("The", " capital", " of", " \x1b[31mFrance", " is")
 

@@ -16,9 +16,10 @@ from tests.workbench.render.golden import assert_golden, printed
 from tests.workbench.render.test_graph_tree import hand_made
 from workbench.tui.render.graph_diff import diff_view
 from workbench.tui.render.graph_score import score_view
-from workbench.tui.render.graph_tree import TreeLimits, graph_tree
+from workbench.tui.render.graph_tree import graph_tree
 from workbench.tui.render.recurrence import recurrence_view
 from workbench.tui.render.supernodes import supernode_view
+from workbench.tui.render.tree_lines import TreeLimits
 
 WIDTHS = [80, 160]
 HOSTILE = "places \x1b[31m[/INST]\u202e"
