@@ -9,6 +9,7 @@ from typing import Any
 
 from store import graphs
 from store.errors import BadInput
+from store.graphs import SupernodeEffectRecord
 from store.project import Project
 from tasks.graphs.feature_name import named_nodes
 from tasks.graphs.view import EdgeView, GraphView, NodeView, Verdict
@@ -30,15 +31,28 @@ def grouped(view: GraphView, supernodes: Mapping[str, Sequence[int]]) -> GraphVi
     members = {name: nodes for name, nodes in members.items() if nodes}
     group_of = {node: -number for number, nodes in enumerate(members.values(), 1) for node in nodes}
     groups = {
-        -number: _measured(_group(-number, name, [view.nodes[node] for node in nodes]), view, nodes)
+        -number: group_of_members(-number, name, [view.nodes[node] for node in nodes], view.supernode_effects)
         for number, (name, nodes) in enumerate(members.items(), 1)
     }
     alone = {node: shown for node, shown in view.nodes.items() if node not in group_of}
     return replace(view, nodes=groups | alone, edges=_between(view, group_of, groups))
 
 
+def group_of_members(
+    node: int, name: str, members: Sequence[NodeView], measured: Iterable[SupernodeEffectRecord] = ()
+) -> NodeView:
+    """The node of one group, with what was `measured` of just these members; its place is that of the largest share."""
+    group = _group(node, name, members)
+    numbers = {member.node for member in members}
+    for effect in measured:
+        if set(effect.nodes) == numbers:
+            verdict = Verdict(effect.verdict)
+            return replace(group, predicted_effect=effect.predicted, measured_effect=effect.measured, verdict=verdict)
+    return group
+
+
 def _group(node: int, name: str, members: Sequence[NodeView]) -> NodeView:
-    """The node of one group; it stands where its member with the largest share stands."""
+    """The sums of the members."""
     place = max(members, key=lambda member: abs(member.share))
     effects = [member.predicted_effect for member in members]
     return NodeView(
@@ -56,15 +70,6 @@ def _group(node: int, name: str, members: Sequence[NodeView]) -> NodeView:
         members=tuple(member.name for member in members),
         input_size=sum(member.input_size for member in members),
     )
-
-
-def _measured(group: NodeView, view: GraphView, nodes: Sequence[int]) -> NodeView:
-    """The group with what was measured of just these nodes removed together, and predicted of that."""
-    for effect in view.supernode_effects:
-        if set(effect.nodes) == set(nodes):
-            verdict = Verdict(effect.verdict)
-            return replace(group, predicted_effect=effect.predicted, measured_effect=effect.measured, verdict=verdict)
-    return group
 
 
 def _between(view: GraphView, group_of: Mapping[int, int], groups: Mapping[int, NodeView]) -> tuple[EdgeView, ...]:
@@ -100,13 +105,26 @@ def make_supernode(project: Project, graph_id: int, name: str, features: Sequenc
     name. In the caller's transaction.
     """
     record, nodes = graphs.find(project.db, graph_id), graphs.nodes(project.db, graph_id)
-    known = graphs.supernodes(project.db, graph_id)
-    refuse_name(name, known)
-    kinds = {node.node: node.kind for node in nodes}
+    refuse_name(name, graphs.supernodes(project.db, graph_id))
     chosen = sorted({node for text in features for node in named_nodes(text, nodes, len(record.token_ids))})
+    return _set_members(project, graph_id, name, chosen, {node.node: node.kind for node in nodes})
+
+
+def group_nodes(project: Project, graph_id: int, name: str, chosen: Sequence[int]) -> list[int]:
+    """The same for kept nodes by their numbers; `BadInput` for one that the graph did not keep."""
+    kinds = {node.node: node.kind for node in graphs.nodes(project.db, graph_id)}
+    refuse_name(name, graphs.supernodes(project.db, graph_id))
+    if strangers := set(chosen) - set(kinds):
+        fault = f"{len(strangers)} of these nodes are not among those that graph {graph_id} kept"
+        raise BadInput(fault, "write the graph at these thresholds first, or leave them out")
+    return _set_members(project, graph_id, name, sorted(set(chosen)), kinds)
+
+
+def _set_members(project: Project, graph_id: int, name: str, chosen: list[int], kinds: Mapping[int, str]) -> list[int]:
+    """Write a supernode of nodes that are of one kind and in no other."""
     if len({kinds[node] for node in chosen}) != 1:
         raise BadInput("a supernode is of one kind: features, tokens or errors", "make one of each")
-    for other, members in known.items():
+    for other, members in graphs.supernodes(project.db, graph_id).items():
         if taken := set(members) & set(chosen):
             raise BadInput(
                 f"{len(taken)} of these are in supernode {other!r}", "remove that one first, or leave them out"
