@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 Tables = dict[str, list[dict[str, Any]]]
 
 TABLES = (
-    "file", "job", "job_event", "prompt", "baseline", "capture", "shard", "dictionary", "training_point", "feature",
-    "example", "graph", "node", "edge", "supernode", "intervention", "effect",
+    "file", "job", "job_event", "prompt", "baseline", "surprise", "capture", "shard", "dictionary", "training_point",
+    "feature", "example", "graph", "node", "edge", "supernode", "intervention", "effect",
     "edge_effect", "supernode_effect", "finding",
 )  # fmt: skip
 """What travels, referenced tables first."""

@@ -2,13 +2,15 @@
 
 A pair passes if the decisive token is the most probable one after the clean prompt, or if the logit difference is at
 least a nat for the right token in both prompts. A behaviour that fewer than half of its pairs pass is marked as one
-that the model lacks: a circuit for it would explain nothing.
+that the model lacks: a circuit for it would explain nothing. Of a prompt without a decisive token nothing is asked.
+Of every prompt, how surprising each of its tokens was is kept too.
 """
 
 from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,8 +21,11 @@ from tasks.params import Params as _Params
 from tasks.params import option
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from store.project import Project
     from tasks.context import Context
+    from tasks.model.language_model import LanguageModel
 
 LEAST_LOGIT_DIFFERENCE = 1.0
 """Nats by which the right token must beat the other one, where it is not the most probable of all."""
@@ -37,10 +42,10 @@ class Params(_Params):
 
     behaviours: tuple[str, ...] = option((), "Behaviours to run; all of them if left out.", argument=True)
     directory: str = option("", "A directory of your own behaviours (*.toml) in place of the workbench's.")
-    prompt: str = option("", "One prompt of your own in place of behaviours; needs --decisive.")
-    corrupt: str = option("", "Its corrupt twin; needs --rival.")
-    decisive: str = option("", "The token that the prompt should give, with its leading space.")
-    rival: str = option("", "The token to compare it with: what the corrupt prompt should give.")
+    prompt: str = option("", "One prompt of your own in place of behaviours.")
+    corrupt: str = option("", "Its corrupt twin; beside --decisive it needs --rival.")
+    decisive: str = option("", "The token that --prompt should give, with its leading space; nothing is asked without.")
+    rival: str = option("", "The token to compare --decisive with: what the corrupt prompt should give.")
     max_new_tokens: int = option(8, "Length of the continuations.", unit="tokens", ge=0, le=1024)
     temperature: float = option(0.0, "0 is greedy.", ge=0.0)
     top: int = option(10, "Most probable tokens listed.", unit="tokens", ge=1, le=1000)
@@ -54,16 +59,23 @@ class Measurement:
     variant: Literal["clean", "corrupt"]
     prompt: str
     tokens: list[int]
-    p_decisive: float
-    rank_decisive: int
+    p_decisive: float | None
+    """None where no decisive token was named."""
+    rank_decisive: int | None
     """0 is the most probable token."""
     logit_difference: float | None
     """decisive - rival, nats; None without a rival."""
     top: list[tuple[str, float]]
     """Most probable tokens with their probabilities."""
     continuation: str
-    passed: bool
-    """Clean: decisive is top-1 or ahead by a nat. Corrupt: the rival is ahead by a nat."""
+    surprise: list[tuple[str, float | None]]
+    """Each token of the prompt with -log2 p given the tokens before it, bits; None of the first."""
+    passed: bool | None
+    """Clean: decisive is top-1 or ahead by a nat. Corrupt: the rival is ahead by a nat. None: nothing was asked."""
+
+    def document(self) -> dict[str, Any]:
+        """As JSON. Without the surprise, which is stored: packs are verified by the numbers of their documents."""
+        return {key: value for key, value in asdict(self).items() if key != "surprise"}
 
 
 @dataclass(frozen=True)
@@ -76,18 +88,21 @@ class MeasuredPair:
     corrupt: Measurement | None
 
     @property
-    def passed(self) -> bool:
-        """Top-1 after the clean prompt, or ahead by a nat in the right direction after both."""
-        return self.clean.rank_decisive == 0 or (self.clean.passed and (self.corrupt is None or self.corrupt.passed))
+    def passed(self) -> bool | None:
+        """Whether the model does what the pair asks; None if it asks nothing."""
+        corrupt_passed = None if self.corrupt is None else self.corrupt.passed
+        return pair_passes(self.clean.rank_decisive, self.clean.passed, corrupt_passed)
 
     def document(self) -> dict[str, Any]:
         """As JSON."""
         return {
-            **{key: value for key, value in asdict(self.pair).items() if key not in ("clean", "corrupt")},
+            "decisive": self.pair.decisive or None,
+            "rival": self.pair.rival,
+            "concept": self.pair.concept,
             "passed": self.passed,
             "equal_length": self.checked.equal_length,
-            "clean": asdict(self.clean),
-            "corrupt": None if self.corrupt is None else asdict(self.corrupt),
+            "clean": self.clean.document(),
+            "corrupt": None if self.corrupt is None else self.corrupt.document(),
         }
 
 
@@ -114,7 +129,8 @@ class Result:
 
 def run(params: Params, context: Context) -> Result:
     """Check every pair against the tokenizer, then run the prompts, those of equal length together."""
-    chosen = _ad_hoc(params) if params.prompt or params.decisive else _from_files(params)
+    own = params.prompt or params.corrupt or params.decisive or params.rival
+    chosen = _ad_hoc(params) if own else _from_files(params)
     model = context.model
     checked = {(b.name, i): check_pair(model, pair) for b in chosen for i, pair in enumerate(b.pairs)}
     measured: dict[_Key, Measurement] = {}
@@ -133,6 +149,27 @@ def run(params: Params, context: Context) -> Result:
     return Result(params, [(b, [result_of((b.name, i), pair) for i, pair in enumerate(b.pairs)]) for b in chosen])
 
 
+def pair_passes(clean_rank: int | None, clean_passed: bool | None, corrupt_passed: bool | None) -> bool | None:
+    """Top-1 after the clean prompt (rank 0), or ahead by a nat in the right direction after all prompts there are.
+
+    None if nothing was asked: no decisive token was named.
+    """
+    if clean_rank is None:
+        return None
+    return clean_rank == 0 or (bool(clean_passed) and corrupt_passed is not False)
+
+
+def accuracy(passed: Iterable[bool | None]) -> float | None:
+    """The share of pairs that passed, of those that ask something; None if none does."""
+    asked = [each for each in passed if each is not None]
+    return sum(asked) / len(asked) if asked else None
+
+
+def lacks(accuracy: float | None) -> bool:
+    """Whether the model lacks a behaviour with that accuracy."""
+    return accuracy is not None and accuracy < LEAST_ACCURACY
+
+
 @dataclass(frozen=True)
 class _Job:
     """One prompt to run."""
@@ -146,11 +183,13 @@ class _Job:
 
 
 def _ad_hoc(params: Params) -> list[Behaviour]:
-    if not (params.prompt and params.decisive):
-        raise BadInput("--prompt and --decisive go together", "give both, or name behaviours")
+    if not params.prompt:
+        raise BadInput("--decisive, --corrupt and --rival go with --prompt", "give it too, or name behaviours")
+    if params.rival and not params.decisive:
+        raise BadInput("--rival is compared with --decisive", "give both, or neither")
     if params.behaviours:
         raise BadInput("behaviours and --prompt exclude each other", "give one of them")
-    if params.corrupt and not params.rival:
+    if params.corrupt and params.decisive and not params.rival:
         raise BadInput("--corrupt needs --rival", "name the token that the corrupt prompt should give")
     pair = Pair(params.prompt, params.decisive, params.corrupt or None, params.rival or None)
     return [Behaviour(AD_HOC, "A prompt of your own", "", "", (pair,))]
@@ -183,35 +222,42 @@ def _measure(batch: list[_Job], params: Params, context: Context) -> list[Measur
     import torch
 
     from tasks.dictionaries.splice import spliced_logits
-    from tasks.interventions.outcome import next_token
     from tasks.model.decoding import continuations
+    from tasks.model.surprise import surprise
 
     model = context.model
     prompts = [job.tokens for job in batch]
     with torch.no_grad():
-        logits = spliced_logits(model, torch.tensor(prompts, device=model.device), [])[:, -1]
+        logits = spliced_logits(model, torch.tensor(prompts, device=model.device), [])
     texts = continuations(model, prompts, params.max_new_tokens, params.temperature, params.seed)
-    measurements = []
-    for job, row, text in zip(batch, logits, texts, strict=True):
-        rival = job.pair.rival
-        seen = next_token(
-            model, row, job.pair.decisive, job.pair.decisive if rival is None else rival, min(params.top, len(row))
-        )
-        difference = None if rival is None else seen.logit_difference
-        measurements.append(
-            Measurement(
-                variant=job.variant,
-                prompt=job.text,
-                tokens=job.tokens,
-                p_decisive=seen.probability,
-                rank_decisive=seen.rank,
-                logit_difference=difference,
-                top=seen.top,
-                continuation=text,
-                passed=_passes(job.variant, seen.rank, difference),
-            )
-        )
-    return measurements
+    surprises = [surprise(model, row, job.tokens) for job, row in zip(batch, logits, strict=True)]
+    return [
+        _measurement(model, job, row[-1], text, bits, params.top)
+        for job, row, text, bits in zip(batch, logits, texts, surprises, strict=True)
+    ]
+
+
+def _measurement(
+    model: LanguageModel, job: _Job, logits: Tensor, text: str, surprise: list[tuple[str, float | None]], n_top: int
+) -> Measurement:
+    from tasks.interventions.outcome import next_token
+
+    decisive, rival = job.pair.decisive, job.pair.rival
+    asked = decisive if decisive is not None else int(logits.argmax())
+    seen = next_token(model, logits, asked, asked if rival is None else rival, min(n_top, len(logits)))
+    difference = None if rival is None else seen.logit_difference
+    return Measurement(
+        variant=job.variant,
+        prompt=job.text,
+        tokens=job.tokens,
+        p_decisive=None if decisive is None else seen.probability,
+        rank_decisive=None if decisive is None else seen.rank,
+        logit_difference=difference,
+        top=seen.top,
+        continuation=text,
+        surprise=surprise,
+        passed=None if decisive is None else _passes(job.variant, seen.rank, difference),
+    )
 
 
 def _passes(variant: str, rank: int, logit_difference: float | None) -> bool:
@@ -221,23 +267,23 @@ def _passes(variant: str, rank: int, logit_difference: float | None) -> bool:
 
 
 def _behaviour_document(behaviour: Behaviour, pairs: list[MeasuredPair]) -> dict[str, Any]:
-    accuracy = sum(pair.passed for pair in pairs) / len(pairs)
+    share = accuracy(pair.passed for pair in pairs)
     return {
         "name": behaviour.name,
         "title": behaviour.title,
         "paper_section": behaviour.paper_section,
         "claimed_circuit": behaviour.claimed_circuit,
-        "accuracy": accuracy,
-        "lacking": accuracy < LEAST_ACCURACY,
+        "accuracy": share,
+        "lacking": lacks(share),
         "pairs": [pair.document() for pair in pairs],
     }
 
 
 def _record_prompt(project: Project, behaviour: str, number: int, pair: Pair) -> int:
     """The id of the pair's row. The same name with other content is another prompt: it takes the next free number."""
-    row = [behaviour, pair.clean, pair.corrupt, pair.decisive, pair.rival, pair.concept]
+    row = [behaviour, pair.clean, pair.corrupt, pair.decisive or None, pair.rival, pair.concept]
     known = project.db.execute(
-        "SELECT id FROM prompt WHERE behaviour = ? AND clean = ? AND corrupt IS ? AND decisive = ? AND rival IS ?"
+        "SELECT id FROM prompt WHERE behaviour = ? AND clean = ? AND corrupt IS ? AND decisive IS ? AND rival IS ?"
         " AND concept IS ?",
         row,
     ).fetchone()
@@ -256,7 +302,7 @@ def _record_prompt(project: Project, behaviour: str, number: int, pair: Pair) ->
 
 
 def _record_measurement(project: Project, job_id: int, prompt_id: int, measured: Measurement, seed: int) -> None:
-    project.db.execute(
+    cursor = project.db.execute(
         "INSERT INTO baseline (job_id, prompt_id, variant, tokens, p_decisive, rank_decisive, logit_difference, top,"
         " continuation, passed, seed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [
@@ -269,7 +315,9 @@ def _record_measurement(project: Project, job_id: int, prompt_id: int, measured:
             measured.logit_difference,
             json.dumps(measured.top),
             measured.continuation,
-            int(measured.passed),
+            measured.passed,
             seed,
         ],
     )
+    row = [cursor.lastrowid, json.dumps(measured.surprise)]
+    project.db.execute("INSERT INTO surprise (baseline_id, tokens) VALUES (?, ?)", row)

@@ -28,7 +28,7 @@ class Pair:
 
     clean: str
     decisive: str
-    """The token that the clean prompt should give, with its leading space."""
+    """The token that the clean prompt should give, with its leading space; empty if nothing is asked."""
     corrupt: str | None = None
     rival: str | None = None
     """The token that the corrupt prompt should give."""
@@ -56,7 +56,7 @@ class CheckedPair:
 
     clean: tuple[int, ...]
     corrupt: tuple[int, ...] | None
-    decisive: int
+    decisive: int | None
     rival: int | None
 
     @property
@@ -70,7 +70,7 @@ def check_pair(model: LanguageModel, pair: Pair) -> CheckedPair:
     return CheckedPair(
         clean=tuple(model.tokenize(pair.clean)),
         corrupt=None if pair.corrupt is None else tuple(model.tokenize(pair.corrupt)),
-        decisive=model.single_token(pair.decisive),
+        decisive=model.single_token(pair.decisive) if pair.decisive else None,
         rival=None if pair.rival is None else model.single_token(pair.rival),
     )
 

@@ -102,3 +102,19 @@ def test_given_a_graph_of_the_first_schema_when_migrated_then_its_rows_are_what_
         db.execute("UPDATE node SET share = NULL, activation = NULL")
         db.execute("UPDATE graph SET closing_error = NULL")
         assert "graph_id INTEGER NOT NULL REFERENCES graph(id)" in str(db["node"].schema)
+
+
+def test_given_a_baseline_of_an_earlier_schema_when_migrated_then_its_rows_say_what_they_said(tmp_path: Path) -> None:
+    with _empty(tmp_path, "old.db") as db:
+        database.migrate(db, 4)
+        db.execute("PRAGMA foreign_keys = OFF")
+        job = "INSERT INTO job (id, kind, params, params_hash, state, created_at) VALUES (1, 'baseline', '{}', 'h', ?, ?)"
+        db.execute(job, ["succeeded", "2026-01-01T00:00:00.000+00:00"])
+        db.execute("INSERT INTO prompt VALUES (1, 'capitals', 'capitals/0', 'c', NULL, ' Paris', NULL, NULL)")
+        db.execute("INSERT INTO baseline VALUES (1, 1, 1, 'clean', '[5]', 0.5, 2, -0.25, '[]', 'and', 0, 7)")
+        database.migrate(db, 5)
+        assert db.execute("SELECT name, decisive, rival FROM prompt").fetchall() == [("capitals/0", " Paris", None)]
+        columns = "p_decisive, rank_decisive, logit_difference, passed, seed"
+        assert db.execute(f"SELECT {columns} FROM baseline").fetchall() == [(0.5, 2, -0.25, 0, 7)]
+        db.execute("UPDATE baseline SET p_decisive = NULL, rank_decisive = NULL, passed = NULL")
+        db.execute("UPDATE prompt SET decisive = NULL")

@@ -1,6 +1,7 @@
 """Baselines: the numbers are those of the unmodified model, the marks follow from them, and rows say the same."""
 
 import json
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from tasks.execute import execute
 from tasks.model.decoding import continuations
 from tasks.model.language_model import LanguageModel
 from tasks.model.sources import describe_model
+from tasks.model.surprise import surprise
 
 
 @pytest.fixture
@@ -131,11 +133,63 @@ def test_given_a_prompt_of_ones_own_when_measured_then_there_is_no_logit_differe
     assert pair["clean"]["passed"] == (pair["clean"]["rank_decisive"] == 0) == pair["passed"]
 
 
+def test_given_nothing_is_asked_of_a_prompt_when_measured_then_what_the_model_says_is_all_there_is(
+    context: Context,
+) -> None:
+    document = execute("baseline", Params(prompt="w1 w2", corrupt="w3 w2"), context)
+    (behaviour,) = document["behaviours"]
+    (pair,) = behaviour["pairs"]
+    assert (behaviour["accuracy"], behaviour["lacking"], pair["decisive"], pair["passed"]) == (None, False, None, None)
+    for variant, prompt in (("clean", "w1 w2"), ("corrupt", "w3 w2")):
+        best = int(next_logits(context.model, prompt).argmax())
+        assert pair[variant]["top"][0][0] == context.model.token_text(best)
+        assert [pair[variant][key] for key in ("p_decisive", "rank_decisive", "logit_difference", "passed")] == [
+            None
+        ] * 4
+    stored = list(context.project.db.query("SELECT * FROM baseline JOIN prompt ON prompt.id = prompt_id"))
+    assert [(row["decisive"], row["passed"]) for row in stored] == [(None, None), (None, None)]
+
+
+def test_given_prompts_when_measured_then_surprise_is_minus_log2_p_of_each_token_given_its_past(
+    context: Context,
+) -> None:
+    """The twin reads every beginning of the prompt by itself."""
+    clean, corrupt = "w1 w2 w3 w4 w5 w6", "w9 w8"
+    execute("baseline", Params(prompt=clean, corrupt=corrupt), context)
+    rows = context.project.db.execute(
+        "SELECT surprise.tokens FROM surprise JOIN baseline ON baseline.id = baseline_id ORDER BY variant"
+    ).fetchall()
+    for (stored,), prompt in zip(rows, (clean, corrupt), strict=True):
+        words = prompt.split()
+        expected = [
+            -math.log2(float(next_logits(context.model, " ".join(words[:i])).softmax(-1)[int(words[i][1:])]))
+            for i in range(1, len(words))
+        ]
+        texts, bits = zip(*json.loads(stored), strict=True)
+        assert [text.strip() for text in texts] == words
+        assert bits[0] is None
+        assert list(bits[1:]) == pytest.approx(expected, rel=1e-4)
+
+
+def test_given_a_prompt_longer_than_one_block_when_measured_then_every_token_has_its_surprise(
+    tiny_model: Callable[[str], LanguageModel],
+) -> None:
+    model = tiny_model("llama")
+    tokens = [i % 96 for i in range(300)]
+    logits = torch.randn(300, model.vocab_size, generator=torch.Generator().manual_seed(0))
+    found = [bits for _, bits in surprise(model, logits, tokens)]
+    expected = -logits.log_softmax(-1)[torch.arange(299), torch.tensor(tokens[1:])] / math.log(2)
+    assert found[0] is None
+    assert found[1:] == pytest.approx(expected.tolist(), rel=1e-5)
+
+
 @pytest.mark.parametrize(
     ("params", "fault"),
     [
-        (Params(prompt="w1"), "--prompt and --decisive go together"),
-        (Params(decisive="w1"), "--prompt and --decisive go together"),
+        (Params(decisive="w1"), "--decisive, --corrupt and --rival go with --prompt"),
+        (Params(corrupt="w1"), "--decisive, --corrupt and --rival go with --prompt"),
+        (Params(prompt="w1", rival="w2"), "--rival is compared with --decisive"),
+        (Params(prompt=" ".join(["w1"] * 100)), "100 tokens and .* reads at most 64"),
         (Params(prompt="w1", decisive="w2", behaviours=("capitals",)), "exclude each other"),
         (Params(prompt="w1", decisive="w2", corrupt="w3"), "--corrupt needs --rival"),
         (Params(prompt=" ", decisive="w2"), "prompt is empty"),
