@@ -89,11 +89,12 @@ class OpenGraph:
     @cached_property
     def strength(self) -> Numbers:
         """[node]: |predicted effect| on the decisive target, nats; NaN where it is not known."""
-        effect = np.full(self.raw.n_nodes, np.nan)
+        effect: Numbers = np.full(self.raw.n_nodes, np.nan)
         effect[: self.raw.n_features] = self.numbers.predicted_effect
         for node, row in self.rows.items():
             effect[node] = np.nan if row.predicted_effect is None else row.predicted_effect
-        return np.abs(effect)
+        size: Numbers = np.abs(effect)
+        return size
 
     @cached_property
     def kind_code(self) -> NDArray[np.uint8]:

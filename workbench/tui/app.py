@@ -28,7 +28,7 @@ from workbench.tui.messages import Asked, EditsSent, Kept, Looked, StoreChanged,
 from workbench.tui.pane import Pane, Session
 from workbench.tui.panes.baselines import Baselines
 from workbench.tui.panes.features import Features
-from workbench.tui.panes.graph import Graph
+from workbench.tui.panes.graph.pane import Graph
 from workbench.tui.panes.interventions.pane import Interventions
 from workbench.tui.place import History, Place
 from workbench.tui.render.tokens import show_text

@@ -1,0 +1,1 @@
+"""The graph pane: the tree, the map, the card, and what is done to a graph."""
