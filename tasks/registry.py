@@ -34,11 +34,14 @@ class Task:
     module: str
     group: str = ""
     """The command that it is a subcommand of (`graph`: `workbench graph KIND`); none of a command of its own."""
+    verb: str = ""
+    """What the subcommand is called, where that is not the kind: kinds are unique among all groups."""
 
     @property
     def words(self) -> tuple[str, ...]:
         """What is typed after `workbench` to run it."""
-        return (self.group, self.kind) if self.group else (self.kind,)
+        own = self.verb or self.kind
+        return (self.group, own) if self.group else (own,)
 
     @property
     def params_type(self) -> type[Params]:
@@ -76,6 +79,13 @@ TASKS: dict[str, Task] = {
         Task("prune", "A smaller or larger graph from a stored one, at other thresholds.", "tasks.reprune", "graph"),
         Task(
             "import", "A graph JSON of circuit-tracer, Neuronpedia or another project.", "tasks.import_graph", "graph"
+        ),
+        Task(
+            "import-dictionary",
+            "SAEs that SAELens or sparsify trained on the MLP hidden, as a set of this project.",
+            "tasks.import_dictionary",
+            "dictionaries",
+            "import",
         ),
         Task("heads", "The attention heads that carry an edge of a graph.", "tasks.heads", "graph"),
         Task("qk", "The pairs of sources that make a head attend from here to there.", "tasks.qk", "graph"),

@@ -1,7 +1,8 @@
 """How much of the model's predictions survives when dictionaries stand in place of what they reconstruct (METHOD §6).
 
 Compared, on the same tokens: the model itself; h replaced by its reconstruction; h replaced by zero; h replaced by its
-mean. The first position of each window (the attention sink) keeps its h in all of them, as in training.
+mean; and, if asked for, h with only its largest neurons, as many as the SAE has features a token. The first position of
+each window (the attention sink) keeps its h in all of them, as in training.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -12,6 +13,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from tasks.dictionaries.neuron_baseline import largest_neurons
 from tasks.dictionaries.protocol import Dictionary, Site
 from tasks.dictionaries.splice import Splice
 from tasks.model.hidden import Windows
@@ -20,6 +22,8 @@ from tasks.model.replay import HiddenChange, record
 
 KINDS = ("replaced", "zero", "mean")
 """What stands in place of h: the reconstruction, zero, the mean."""
+LARGEST_NEURONS = "neurons"
+"""And the largest neurons, the others at zero."""
 
 
 @dataclass
@@ -42,7 +46,7 @@ class Recovery:
     n_tokens: int
     ce_clean: float
     ce: Mapping[str, float]
-    """Of each of `KINDS`."""
+    """Of each of `KINDS`, and of `LARGEST_NEURONS` where that was measured."""
     kl: Mapping[str, float]
 
     def document(self) -> dict[str, Any]:
@@ -56,11 +60,15 @@ class Recovery:
             "kl": dict(self.kl),
         }
 
-    def recovered(self, what: str, ablation: str) -> float | None:
-        """(ablated − replaced) / (ablated − clean); None where the ablation does nothing."""
+    def recovered(self, what: str, ablation: str, kind: str = "replaced") -> float | None:
+        """(ablated − changed) / (ablated − clean) of one kind of change; None where the ablation does nothing."""
         values, clean = (self.ce, self.ce_clean) if what == "ce" else (self.kl, 0.0)
         lost = values[ablation] - clean
-        return (values[ablation] - values["replaced"]) / lost if abs(lost) > 1e-9 else None
+        return (values[ablation] - values[kind]) / lost if abs(lost) > 1e-9 else None
+
+    def beside(self, kind: str) -> dict[str, Any]:
+        """What another change recovers, against zero ablation."""
+        return {"ce_recovered": self.recovered("ce", "zero", kind), "kl_recovered": self.recovered("kl", "zero", kind)}
 
 
 def past_first(change: HiddenChange) -> HiddenChange:
@@ -80,10 +88,15 @@ def measure_recovery(
     means: Mapping[int, Float[Tensor, " m"]],
     batches: Iterable[Windows],
     advance: Callable[[float], None],
+    neurons: Mapping[int, int] | None = None,
 ) -> tuple[dict[int, Recovery], Recovery]:
-    """Each layer's recovery, and that of all layers at once. `means` are of h; `advance` hears of the tokens done."""
+    """Each layer's recovery, and that of all layers at once. `means` are of h; `advance` hears of the tokens done.
+
+    With `neurons` (layer -> how many), that many of the largest neurons are compared too.
+    """
     assert all(each.reads is each.writes is Site.MLP_HIDDEN for each in dictionaries.values())
-    ways = _ways(dictionaries, means)
+    ways = _ways(_changes(dictionaries, means, neurons))
+    kinds = dict.fromkeys(kind for _, kind in ways)
     sums = {way: Losses() for way in ways}
     ce_clean, n_tokens = 0.0, 0
     for batch in batches:
@@ -97,7 +110,7 @@ def measure_recovery(
             advance(len(following) / len(ways))
 
     def recovery(where: int | None) -> Recovery:
-        found = {kind: sums[where, kind] for kind in KINDS}
+        found = {kind: sums[where, kind] for kind in kinds}
         return Recovery(
             n_tokens,
             ce_clean / n_tokens,
@@ -132,21 +145,28 @@ def _predicted(batch: Windows) -> tuple[Bool[Tensor, "batch pos"], Int[Tensor, "
     return predicted, batch.tokens.roll(-1, dims=1)[predicted]
 
 
-def _ways(
-    dictionaries: Mapping[int, Dictionary], means: Mapping[int, Tensor]
-) -> dict[tuple[int | None, str], dict[int, HiddenChange]]:
-    """(layer, or None for all; kind) -> the change in each layer."""
+def _changes(
+    dictionaries: Mapping[int, Dictionary], means: Mapping[int, Tensor], neurons: Mapping[int, int] | None
+) -> dict[str, dict[int, HiddenChange]]:
+    """Kind -> the change in each layer."""
 
     def change(layer: int, kind: str) -> HiddenChange:
         if kind == "replaced":
             return past_first(lambda h: dictionaries[layer].decode(dictionaries[layer].encode(h)))
         if kind == "zero":
             return past_first(torch.zeros_like)
+        if neurons is not None and kind == LARGEST_NEURONS:
+            return past_first(lambda h: largest_neurons(h, neurons[layer]))
         return past_first(lambda h: means[layer].to(h).expand_as(h))
 
+    kinds = KINDS if neurons is None else (*KINDS, LARGEST_NEURONS)
+    return {kind: {layer: change(layer, kind) for layer in dictionaries} for kind in kinds}
+
+
+def _ways(changes: Mapping[str, dict[int, HiddenChange]]) -> dict[tuple[int | None, str], dict[int, HiddenChange]]:
+    """(layer, or None for all; kind) -> the change in each layer."""
     ways: dict[tuple[int | None, str], dict[int, HiddenChange]] = {}
-    for kind in KINDS:
-        every = {layer: change(layer, kind) for layer in dictionaries}
+    for kind, every in changes.items():
         ways[None, kind] = every
-        ways |= {(layer, kind): {layer: every[layer]} for layer in dictionaries}
+        ways |= {(layer, kind): {layer: change} for layer, change in every.items()}
     return ways

@@ -1,18 +1,18 @@
 """From the name of a dictionary set to its dictionaries: neurons, or a set that the project has trained."""
 
-import json
-from typing import Any
+import torch
 
+from store import dictionaries
 from store.errors import BadInput
-from store.files import StoredFile
 from store.project import Project
 from tasks.dictionaries.dictionary_set import DictionarySet, neuron_set
-from tasks.dictionaries.sae import load_autoencoder
+from tasks.dictionaries.sae import SparseAutoencoder, load_autoencoder
 from tasks.dictionaries.transcoder_files import PREFIX, load_transcoder_set
 from tasks.model.language_model import LanguageModel
 
 NEURONS = "neurons"
 """The set that every model has."""
+CPU = torch.device("cpu")
 
 
 def load_dictionary_set(project: Project, name: str, model: LanguageModel) -> DictionarySet:
@@ -26,27 +26,27 @@ def load_dictionary_set(project: Project, name: str, model: LanguageModel) -> Di
         return neuron_set(model)
     if name.startswith(PREFIX):
         return load_transcoder_set(name.removeprefix(PREFIX), model)
-    sql = (
-        "SELECT layer, config, path, size_bytes, hash FROM dictionary JOIN file ON file.id = file_id"
-        " WHERE dictionary.name = ? ORDER BY layer"
-    )
-    rows = project.db.execute(sql, [name]).fetchall()
-    if not rows:
+    if name not in set_names(project):
         known = [NEURONS, *set_names(project)]
         raise BadInput(
             f"no dictionary set named {name!r}", f"there are {', '.join(known)}; `workbench train` makes one"
         )
     layers = {}
-    for layer, config_json, *stored in rows:
-        config: dict[str, Any] = json.loads(config_json)
-        if config["d_mlp"] != model.d_mlp or layer >= model.n_layers:
+    for record in dictionaries.find(project.db, name):
+        if record.config["d_mlp"] != model.d_mlp or record.layer >= model.n_layers:
             raise BadInput(
-                f"the set {name!r} is for another model (layer {layer}, width {config['d_mlp']})",
+                f"the set {name!r} is for another model (layer {record.layer}, width {record.config['d_mlp']})",
                 f"train one on {model.spec}",
             )
-        path = project.files.verify(StoredFile(*stored))
-        layers[layer] = load_autoencoder(path, layer, config, model.device)
+        layers[record.layer] = load_stored_layer(project, record, model.device)
     return DictionarySet(name, layers)
+
+
+def load_stored_layer(
+    project: Project, record: dictionaries.DictionaryRecord, device: torch.device = CPU
+) -> SparseAutoencoder:
+    """The SAE of one row, its file checked against the row's hash; `Damaged` names the file."""
+    return load_autoencoder(project.files.verify(record.file), record.layer, record.config, device)
 
 
 def refuse_transcoders(name: str, command: str) -> None:

@@ -4,11 +4,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from tasks.dictionaries.protocol import Dictionary
 
+DENSITY_EDGES = tuple(-6.0 + 0.5 * i for i in range(13))
+"""log10 of the density (share of tokens that a feature is active on) at the edges of the histogram's bins."""
 _ROWS_AT_ONCE = 1024
 
 
@@ -31,18 +33,27 @@ class Quality:
     """Mean of ‖ĥ‖ / ‖h‖."""
     top_variance_share: float
     """Share of h's variance in its top 1 % of coordinates."""
+    density_histogram: tuple[int, ...]
+    """Features a bin of `DENSITY_EDGES`; the dead are in none, the lowest bin takes what lies below."""
+
+    @property
+    def explained_variance(self) -> float:
+        """1 − FVU, as SAELens reports it."""
+        return 1.0 - self.fvu
 
     def document(self) -> dict[str, Any]:
         """Under the names that `--json` uses."""
         return {
             "fvu": self.fvu,
             "fvu_output": self.fvu_output,
+            "explained_variance": self.explained_variance,
             "l0": self.l0_mean,
             "l0_median": self.l0_median,
             "dead_share": self.dead_share,
             "dead_window_tokens": self.n_tokens,
             "shrinkage": self.shrinkage,
             "top_variance_share": self.top_variance_share,
+            "density_histogram": {"log10_edges": list(DENSITY_EDGES), "features": list(self.density_histogram)},
         }
 
 
@@ -94,7 +105,15 @@ class QualityMeter:
             dead_share=float((self._fired == 0).double().mean()),
             shrinkage=self._shrinkage / len(active),
             top_variance_share=float(variances[0].topk(n_top).values.sum()) / totals[0],
+            density_histogram=_density_histogram(self._fired, len(active)),
         )
+
+
+def _density_histogram(fired: Int[Tensor, " n_features"], n_tokens: int) -> tuple[int, ...]:
+    """Living features by the log10 of their density."""
+    logs = (fired[fired > 0].double() / n_tokens).log10()
+    inner = torch.tensor(DENSITY_EDGES[1:-1], dtype=torch.float64)
+    return tuple(torch.bincount(torch.bucketize(logs, inner, right=True), minlength=len(DENSITY_EDGES) - 1).tolist())
 
 
 class _Moments:

@@ -14,6 +14,7 @@ from tasks.dictionaries.transcoder import MEND_SET, Transcoder
 from tasks.dictionaries.transcoder_config import Activation, SetConfig, read_config
 from tasks.dictionaries.transcoder_hub import Hub, HubPlace, commit_of
 from tasks.model.language_model import LanguageModel
+from tasks.model.naming import own_name
 
 PREFIX = "transcoder:"
 """How a set is named on the command line: transcoder:DIRECTORY, transcoder:CONFIG.yaml or transcoder:org/repo."""
@@ -129,14 +130,9 @@ def _check_count(where: str, layers: set[int], model: LanguageModel) -> None:
 def _notes(config: SetConfig, model: LanguageModel) -> tuple[str, ...]:
     """What the person should know: sibling checkpoints share sets on purpose, so another name is no error."""
     named, spec = config.model_name, model.spec
-    if named is None or _own_name(named) == _own_name(spec):
+    if named is None or own_name(named) == own_name(spec):
         return ()
     return (f"this transcoder set was trained on {named}, the project's model is {spec}",)
-
-
-def _own_name(spec: str) -> str:
-    """What a model is called without its organisation, its directory, or `builtin:`."""
-    return spec.rstrip("/").rpartition("/")[2].removeprefix("builtin:").lower()
 
 
 def load_layer(path: Path, layer: int, model: LanguageModel, config: SetConfig) -> Transcoder:

@@ -17,6 +17,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from store.errors import BadInput
 from tasks.model.architecture import LayerModules, architecture_of
+from tasks.model.naming import parse_layers
 
 
 class LanguageModel:
@@ -170,15 +171,7 @@ class LanguageModel:
 
     def parse_layers(self, text: str) -> list[int]:
         """The layers of a range such as `4-12,20`, sorted; `BadInput` if one is not in this model."""
-        layers: set[int] = set()
-        for part in text.split(","):
-            first, dash, last = part.strip().partition("-")
-            if not first.isdecimal() or (dash and not last.isdecimal()):
-                raise BadInput(f"{part.strip()!r} is not a layer or a range of layers", "write layers as 4-12,20")
-            layers.update(range(int(first), int(last or first) + 1))
-        if not layers or max(layers) >= self.n_layers:
-            raise BadInput(f"layers {text!r} are not all in {self.spec}", f"its layers are 0 to {self.n_layers - 1}")
-        return sorted(layers)
+        return parse_layers(text, self.n_layers, self.spec)
 
     def token_tensor(self, tokens: Sequence[int]) -> Int[Tensor, "1 pos"]:
         """One prompt as a batch on the model's device."""

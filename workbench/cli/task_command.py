@@ -47,7 +47,7 @@ def task_app(task: Task) -> typer.Typer:
     )
     command.__annotations__ = {name: p.annotation for name, p in inspect.signature(command).parameters.items()}
     app = typer.Typer(add_completion=False, rich_markup_mode=None)
-    app.command(task.kind, help=task.summary)(command)
+    app.command(task.words[-1], help=task.summary)(command)
     return app
 
 

@@ -1,5 +1,6 @@
 """The autoencoder against its formulas written out, and its file against damage."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -96,3 +97,39 @@ def test_a_file_that_is_not_what_its_row_says_is_damaged(tmp_path: Path, fault: 
         path.write_bytes(b"no header here")
     with pytest.raises(Damaged, match=r"L3\.safetensors"):
         load_autoencoder(path, 3, sae.config(), torch.device("cpu"))
+
+
+def jumping(seed: int) -> SparseAutoencoder:
+    """A JumpReLU one, with thresholds from 0 to 1."""
+    return replace(
+        autoencoder(None, seed=seed), threshold=torch.rand(12, generator=torch.Generator().manual_seed(seed))
+    )
+
+
+@given(seed=st.integers(0, 10_000))
+def test_jumprelu_keeps_what_exceeds_its_threshold_as_it_is(seed: int) -> None:
+    sae = jumping(seed)
+    x = torch.randn(6, 7, generator=torch.Generator().manual_seed(seed + 1))
+    assert sae.threshold is not None
+    for row, codes in zip(x, sae.encode(x), strict=True):
+        for i in range(12):
+            pre = float(sae.W_enc[i] @ row + sae.b_enc[i])
+            assert float(codes[i]) == pytest.approx(pre if pre > float(sae.threshold[i]) else 0.0, abs=1e-5)
+    assert torch.equal(sae.threshold_margin(x) > 0, sae.encode(x) > 0)
+
+
+def test_a_saved_jumprelu_comes_back_bitwise_and_its_threshold_is_not_optional(tmp_path: Path) -> None:
+    sae = jumping(0)
+    sae.save(tmp_path / "L3.safetensors")
+    back = load_autoencoder(tmp_path / "L3.safetensors", 3, sae.config(), torch.device("cpu"))
+    assert back.activation == "jumprelu" and back.threshold is not None and sae.threshold is not None
+    assert torch.equal(back.threshold, sae.threshold)
+    autoencoder(None).save(tmp_path / "none.safetensors")
+    with pytest.raises(Damaged, match="does not hold threshold"):
+        load_autoencoder(tmp_path / "none.safetensors", 3, sae.config(), torch.device("cpu"))
+
+
+def test_a_row_from_before_jumprelu_loads_as_it_was(tmp_path: Path) -> None:
+    autoencoder(4).save(tmp_path / "old.safetensors")
+    old = {"n_features": 12, "d_mlp": 7, "k": 4, "dtype": "float32"}
+    assert load_autoencoder(tmp_path / "old.safetensors", 3, old, torch.device("cpu")).activation == "topk"

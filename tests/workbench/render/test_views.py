@@ -9,12 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import RenderableType
 
+from store.dictionaries import DictionaryRecord
+from store.files import StoredFile
 from store.graphs import GraphRecord
 from store.jobs import Job, JobEvent
 from tasks.machine import Finding
 from tests.workbench.render.golden import assert_golden, printed
 from workbench.tui.render import bars, evaluation, validation
 from workbench.tui.render.baseline import baseline_view
+from workbench.tui.render.dictionaries import set_document, set_table, set_view
 from workbench.tui.render.document import document_view
 from workbench.tui.render.evaluation import evaluation_view
 from workbench.tui.render.features import feature_card, feature_table, sparkline
@@ -30,11 +33,15 @@ JOB = Job(3, "train", {"layers": "2-4", "k": 32, "note": HOSTILE}, "failed", 0.2
 EVALUATION: dict[str, Any] = {
     "dictionary": "demo",
     "layers": [
-        {"layer": 4, "fvu": 0.213, "l0": 32.0, "dead_share": 0.051, "ce_recovered": 0.972, "kl_recovered": 0.961},
+        {"layer": 4, "fvu": 0.213, "l0": 32.0, "dead_share": 0.051, "ce_recovered": 0.972, "kl_recovered": 0.961,
+         "dead_window_tokens": 4000,
+         "density_histogram": {"log10_edges": [-6.0, -4.0, -2.0, 0.0], "features": [0, 12, 3]},
+         "beside": {"largest_neurons": {"l0": 32, "fvu": 0.51, "needed_for_fvu": 97, "ce_recovered": 0.74},
+                    "mean": {"ce_recovered": 0.21}}},
         {"layer": 12, "fvu": 0.341, "l0": 31.9, "dead_share": 0.0, "ce_recovered": None, "kl_recovered": 0.93},
     ],
-    "joint": {"ce_recovered": 0.81, "kl_recovered": 0.79},
-}
+    "joint": {"ce_recovered": 0.81, "kl_recovered": 0.79, "beside": {"largest_neurons": {"ce_recovered": 0.68}}},
+}  # fmt: skip
 BASELINE: dict[str, Any] = {
     "behaviours": [
         {
@@ -69,12 +76,25 @@ FEATURE: dict[str, Any] = {
         {"activation": 12.5, "before": ["the", " capital", " of"], "token": " France", "after": [" is", "\n", "Paris"]}
     ],
 }
+IMPORTED = {"k": None, "activation": "jumprelu", "imported_from": {"format": "saelens", "architecture": "gated"}}
+
+
+def record(layer: int, config: dict[str, Any] | None = None) -> DictionaryRecord:
+    """A layer of a trained set, or of an imported one, which no training measured."""
+    file = StoredFile(f"weights/x-L{layer}.safetensors", 25_000_000, "0")
+    trained = {"fvu": 0.34, "l0": 32.0, "dead_share": 0.004}
+    name, job, metrics = ("given", 4, {}) if config else ("own\x1b[31m", 3, trained)
+    return DictionaryRecord(layer, name, layer, 2048, "topk", config or {"k": 32}, metrics, job, file, 0)
+
+
 GRAPH = GraphRecord(
     7, f"The capital {HOSTILE} of France is", [5, 6], "neurons", [], "ray", 1e-7, 0.61, 0.83, {}, 30, 120, 900, None
 )
 
 VIEWS: dict[str, RenderableType] = {
     "evaluation": evaluation_view(EVALUATION),
+    "dictionary_list": set_table([set_document([record(4)]), set_document([record(5, IMPORTED), record(6, IMPORTED)])]),
+    "dictionary": set_view(set_document([record(4)]) | {"graphs": [7, 9]}, [record(4)]),
     "baseline": baseline_view(BASELINE),
     "features": feature_table([FEATURE, FEATURE | {"label": HOSTILE}]),
     "feature_card": feature_card(FEATURE),
