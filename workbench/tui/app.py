@@ -103,6 +103,8 @@ class Workbench(App[int]):
         self.linked = True
         self.opened: set[str] = set()
         self.saved = SavedState(self.session.store)
+        self.fault: WorkbenchError | None = None
+        """Why the app ended by itself."""
         self._about = ("", "")
 
     def compose(self) -> ComposeResult:
@@ -131,7 +133,8 @@ class Workbench(App[int]):
             record = await store.read(lambda project: project.model)
             saved = await self.saved.load()
         except WorkbenchError as error:
-            self.exit(error.exit_code, message=f"workbench: {error}")
+            self.fault = error
+            self.exit(error.exit_code)
             return
         self._say_about(f"{self.directory.resolve().name}  {show_text(record.spec)}", "worker …")
         store.start()
@@ -269,7 +272,7 @@ class Workbench(App[int]):
             await self._hear(message.job)
             return
         banner.display = message.state == "down"
-        banner.update(Text(f" no worker: {show_text(message.reason)}"))
+        banner.update(Text(f" {show_text(message.reason)}"))
         self._say_about(self._about[0], "worker up" if message.state == "up" else "no worker")
 
     async def _hear(self, announcement: Mapping[str, Any]) -> None:

@@ -19,7 +19,7 @@ def is_terminal() -> bool:
 def launch(directory: Path | None, follow: bool = False, low_bandwidth: bool = False) -> int:
     """Run the app on the project in `directory` and return its exit code; with None, first make or find a project.
 
-    Raises `BadInput` where there is no terminal.
+    Raises `BadInput` where there is no terminal, and what is wrong with a project that cannot be opened.
     """
     if not is_terminal():
         raise BadInput("the app needs a terminal", "run it in one; `workbench --help` lists what needs none")
@@ -33,4 +33,8 @@ def launch(directory: Path | None, follow: bool = False, low_bandwidth: bool = F
             return 0
     from workbench.tui.app import Workbench
 
-    return Workbench(directory, follow, low_bandwidth).run() or 0
+    app = Workbench(directory, follow, low_bandwidth)
+    code = app.run()
+    if app.fault is not None:
+        raise app.fault
+    return code or 0
