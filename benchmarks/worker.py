@@ -15,9 +15,9 @@ from store.project import Project
 from tasks.model.embedded import EMBEDDED_SPEC
 from tasks.registry import task
 from workbench import VERSION
-from workbench.cli.background import hand_over
 from workbench.worker.client import WorkerClient
 from workbench.worker.daemon import start_worker
+from workbench.worker.hand_over import hand_over
 from workbench.worker.supervisor import WorkerOptions
 
 _RUNS = 20
