@@ -13,6 +13,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
 from store.errors import BadInput
+from workbench.tui.widgets.inert_input import InertInput, meant_form
 
 
 class Question(ModalScreen[str | None]):
@@ -38,19 +39,20 @@ class Question(ModalScreen[str | None]):
         """The question, the line, and room for what is wrong with it."""
         with Vertical():
             yield Static(Text(self._words, style="bold"))
-            yield Input(self._value, placeholder=self._hint, select_on_focus=False)
+            yield InertInput(self._value, self._hint)
             yield Static("", id="fault")
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Take the line if it is sound."""
         event.stop()
+        answer = meant_form(event.value)
         try:
             if self._check is not None:
-                self._check(event.value)
+                self._check(answer)
         except BadInput as error:
             self.query_one("#fault", Static).update(Text(str(error)))
             return
-        self.dismiss(event.value)
+        self.dismiss(answer)
 
     def action_leave(self) -> None:
         """No answer."""
