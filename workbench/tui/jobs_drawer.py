@@ -109,7 +109,7 @@ class JobsDrawer(Container):
         if event["text"] not in ENDED:
             return None
         self._stages = []
-        job_id = announcement["job"]
+        job_id = event["job"]
         return await self._session.store.read(lambda project: jobs.show(project.db, job_id))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
