@@ -44,6 +44,11 @@ def execute(kind: str, params: Params, context: Context, reuse: bool = False) ->
         return _work(run, work, params, context)
 
 
+def earlier_document(kind: str, params: Params, project: Project) -> dict[str, Any] | None:
+    """The document of an earlier job with the same params and model, if it still stands; None if there is none."""
+    return _sound_document(project, _request(kind, params, project)[1])
+
+
 def enqueue(kind: str, params: Params, project: Project, origin: Path) -> int:
     """Queue the task `kind` for a worker and return the job's id; relative paths in `params` start at `origin`."""
     return jobs.submit(project.db, task(kind).kind, *_request(kind, params, project), str(origin))
