@@ -280,22 +280,37 @@ def files_of(db: Database, job_id: int) -> list[StoredFile]:
 def still_stands(db: Database, job_id: int) -> bool:
     """Whether all that a succeeded job's result rests on is as it was when the job ended.
 
-    That is the files that its rows refer to, and the dictionaries of the sets that its params name, whether it read
-    them or made them: a set that was trained again since is another one. The files' content is not read here.
+    That is the files that its rows refer to, the dictionaries of the sets that its params name, whether it read them or
+    made them (a set that was trained again since is another one), and the members of the supernodes that its params
+    name. The files' content is not read here.
     """
     return _ground(db, job_id) == [event.text for _, event in events(db, job_id) if event.kind == _GROUND]
 
 
 def _ground(db: Database, job_id: int) -> list[str]:
-    """A line for each file of a job and for each dictionary of a set that its params name."""
+    """A line for each file of a job, for each dictionary of a set and for each supernode that its params name."""
     files = [f"file {stored.hash} {stored.path}" for stored in files_of(db, job_id)]
-    named = sorted(set(_strings(show(db, job_id).params)))
+    params = show(db, job_id).params
+    named = sorted(set(_strings(params)))
     rows = db.execute(
         "SELECT layer, hash, coalesce(job_id, 0), name FROM dictionary JOIN file ON file.id = file_id"
         f" WHERE name IN ({', '.join('?' * len(named))}) ORDER BY name, layer",
         named,
     ).fetchall()
-    return files + [f"dictionary L{layer} {digest} of job {maker} {name}" for layer, digest, maker, name in rows]
+    files += [f"dictionary L{layer} {digest} of job {maker} {name}" for layer, digest, maker, name in rows]
+    return files + _supernode_ground(db, params.get("graph"), named)
+
+
+def _supernode_ground(db: Database, graph: Any, named: list[str]) -> list[str]:
+    """A line for each supernode of the graph that occurs in one of the strings, plain or in quotes."""
+    if not isinstance(graph, int):
+        return []
+    sql = "SELECT name, nodes FROM supernode WHERE graph_id = ? ORDER BY name"
+    return [
+        f"supernode {nodes} of graph {graph} {name}"
+        for name, nodes in db.execute(sql, [graph]).fetchall()
+        if any(name in text or json.dumps(name) in text for text in named)
+    ]
 
 
 def _strings(value: Any) -> Iterator[str]:

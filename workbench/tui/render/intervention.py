@@ -9,12 +9,13 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from workbench.tui.render.bars import number, percent, signed
+from workbench.tui.render.bars import bar, number, percent, signed
 from workbench.tui.render.curve import Curve, curve_plot, legend
 from workbench.tui.render.facts import facts, plain_table
 from workbench.tui.render.tokens import fit, show_text, show_token
 
 _MOST_EDITS = 12
+_MOST_TOKENS = 12
 _HELD = {
     "none": "everything live",
     "attention": "attention patterns of the unmodified prompt held",
@@ -37,7 +38,23 @@ def intervention_view(document: Mapping[str, Any], width: int) -> Group:
         _continuations(document),
     ]
     if document["sweep"] is not None:
-        parts += [Text(""), *_sweep(document, width)]
+        parts += [Text(""), *dose_view(document, width)]
+    return Group(*parts)
+
+
+def outcome_card(document: Mapping[str, Any], width: int) -> Group:
+    """The same in the width of a card, for the console: numbers, next tokens as bars, texts, curve, movers."""
+    parts: list[RenderableType] = [
+        outcome_table(document),
+        *_warnings(document),
+        Text(""),
+        token_bars(document["top"], width),
+        Text(""),
+        _continuations(document),
+    ]
+    if document["sweep"] is not None:
+        parts += [*dose_view(document, width), Text("")]
+    parts += [movers_table(document["movers"], width), Text(""), _what_was_edited(document)]
     return Group(*parts)
 
 
@@ -106,6 +123,25 @@ def top_table(document: Mapping[str, Any], width: int) -> Table:
     return table
 
 
+def token_bars(top: Mapping[str, Sequence[Any]], width: int) -> Table:
+    """The most probable next tokens of either run, one line each: p before and after, as numbers and as bars.
+
+    A token that is among the most probable of one run only has no number for the other.
+    """
+    before, after = (dict(top[side]) for side in ("before", "after"))
+    tokens = sorted(before | after, key=lambda token: -max(before.get(token) or 0.0, after.get(token) or 0.0))
+    table = plain_table("next token", "p before", "", "p after", "")
+    cells = max(min((width - 34) // 2, 16), 3)
+    for column in (1, 3):
+        table.columns[column].justify = "right"
+    for token in tokens[:_MOST_TOKENS]:
+        shown = [fit(show_token(token), max(width - 2 * cells - 30, 8))]
+        for side in (before, after):
+            shown += [number(side.get(token)), bar(side.get(token) or 0.0, cells)]
+        table.add_row(*map(Text, shown))
+    return table
+
+
 def movers_table(movers: Mapping[str, Mapping[str, Any]], width: int) -> Table:
     """The tokens whose logit (nats) and probability rose and fell most."""
     table = plain_table("logit rose", "by", "logit fell", "by", "p rose", "by", "p fell", "by")
@@ -129,7 +165,7 @@ def _continuations(document: Mapping[str, Any]) -> Table:
     return facts({name: show_text(text) for name, text in texts.items() if text})
 
 
-def _sweep(document: Mapping[str, Any], width: int) -> list[RenderableType]:
+def dose_view(document: Mapping[str, Any], width: int) -> list[RenderableType]:
     """The logit difference over the doses, drawn and listed."""
     points: Sequence[Mapping[str, Any]] = document["sweep"]["points"]
     level = document["baseline"]["logit_difference"]
