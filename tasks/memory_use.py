@@ -18,8 +18,8 @@ class MemoryUse:
     """Begins to count when it is made. One at a time: the system keeps one high-water mark a process."""
 
     def __init__(self) -> None:
-        """Give back what is free, and begin. The next allocation then counts, wherever its pages come from."""
-        give_back()
+        """Give back what is free, and begin: so that the next allocation counts, wherever its pages come from."""
+        trim()
         self._before_bytes: int | None = None
         with suppress(OSError):  # a system without a mark that can be set back: the peak stays unknown
             _CLEAR_REFS.write_text(_RESET_PEAK, encoding="ascii")
@@ -44,10 +44,23 @@ class MemoryUse:
 def give_back() -> None:
     """Return memory that nothing refers to any more: to the system on the host, to the driver on a GPU."""
     gc.collect()
-    with suppress(OSError, AttributeError):  # another C library has no such call
-        ctypes.CDLL(None).malloc_trim(0)
+    trim()
     if (cuda := _cuda()) is not None:
         cuda.empty_cache()
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether the host's or a device's allocator refused, or that is what led to it; what was given out is sound."""
+    names = {kind.__name__ for kind in type(error).__mro__}
+    if names & {"MemoryError", "OutOfMemoryError"} or "can't allocate memory" in str(error):
+        return True
+    return error.__cause__ is not None and is_out_of_memory(error.__cause__)
+
+
+def trim() -> None:
+    """Return what the allocator holds and nobody uses."""
+    with suppress(OSError, AttributeError):  # another C library has no such call
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _cuda() -> Any:

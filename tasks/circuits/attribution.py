@@ -12,9 +12,12 @@ from tasks.circuits.nodes import ActiveFeatures
 from tasks.circuits.sweep import Sweep
 from tasks.circuits.targets import Target
 from tasks.graphs.raw import RawGraph, raw_graph
+from tasks.memory_use import trim
 
 MEMORY_BYTES = 2**31
 """What attribution may take beside the model and the frozen run."""
+ROWS_BEFORE_TRIM = 512
+"""Blocks differ in size, and what they took stays in pieces with the allocator, which is told to let go of it."""
 Advance = Callable[[float], None]
 """Told how many rows were just attributed."""
 
@@ -35,9 +38,12 @@ class Attribution:
     targets: tuple[Target, ...]
     """What is explained: logits, or one feature."""
     source: Int[Tensor, " edge"]
-    target: Int[Tensor, " edge"]
     share: Float[Tensor, " edge"]
     """Raw and signed, in the units of the target's value."""
+    row_node: Int[Tensor, " row"]
+    """The edges' targets, in the order in which the edges stand."""
+    edges_of_row: Int[Tensor, " row"]
+    """How many edges each of those targets has; they stand together."""
     bias: Float[Tensor, " row"]
     """Per row [features | targets]: the share of constants and of position 0."""
     unattributed: Float[Tensor, " row"]
@@ -50,6 +56,11 @@ class Attribution:
     """Per row: sum of |share| over everything its value is made of."""
     closing_error: Float[Tensor, " row"]
     """|sum of the row - value|, relative to `size`, or to the median row's where that is larger."""
+
+    @property
+    def target(self) -> Int[Tensor, " edge"]:
+        """The node of each edge's target."""
+        return self.row_node.repeat_interleave(self.edges_of_row)
 
     @property
     def n_positions(self) -> int:
@@ -114,15 +125,19 @@ def attribute(
     rows = KnownRows(sweep, targets, max_nodes, memory // 2)
     rows.add(torch.empty(0, dtype=torch.long, device=rows.device), sweep.pull_back(sweep.target_rows(targets)))
     block = max(1, min(block, memory // 2 // sweep.bytes_per_row()))
+    trimmed = 0
     while rows.n_features < rows.budget:
         for part in rows.blocks_of(rows.next_features(refresh), block):
             rows.add(part, sweep.pull_back(sweep.feature_rows(sweep.sources.features.take(part))))
+            if rows.n_features - trimmed >= ROWS_BEFORE_TRIM:
+                trim()
+                trimmed = rows.n_features
             advance(len(part))
     return _assembled(sweep, rows)
 
 
 def _assembled(sweep: Sweep, rows: KnownRows) -> Attribution:
-    """Everything known, with edges between the attributed nodes, renumbered; the rows are given up one by one."""
+    """Everything known, with edges between the attributed nodes, renumbered in their place."""
     sources = sweep.sources
     n_active = len(sources.features)
     selected = (rows.visited & ~rows.unreachable).nonzero().squeeze(1)
@@ -130,17 +145,15 @@ def _assembled(sweep: Sweep, rows: KnownRows) -> Attribution:
     numbers = torch.arange(len(selected) + sources.n_columns - n_active, dtype=torch.int32, device=rows.device)
     number[selected], number[n_active:] = numbers[: len(selected)], numbers[len(selected) :]
     target_nodes = torch.arange(len(rows.targets), dtype=torch.int32, device=rows.device) + len(numbers)
-    edges = torch.empty(2, rows.n_edges(number), dtype=torch.int32, device=rows.device)
-    share = torch.empty(edges.shape[1], device=rows.device)
-    order = torch.cat([*(number[block.features] for block in rows.blocks[1:]), target_nodes]).argsort()
-    totals, first = [], 0
-    for block in rows.taken():
-        own = number[block.features] if len(block.features) else target_nodes
-        source, row, part = block.numbered(number)
-        last = first + len(part)
-        edges[0, first:last], edges[1, first:last], share[first:last] = source, own[row], part
-        totals.append(block.totals(row, part))
-        first = last
+    row_nodes, edges_of_row, totals, n_edges = [], [], [], 0
+    for block in rows.blocks:
+        row_nodes.append(number[block.features] if len(block.features) else target_nodes)
+        part = block.numbered(number, rows.edges.after(n_edges))
+        edges_of_row.append(part.start.diff())
+        totals.append(part.totals())
+        n_edges += len(part.share)
+    row_node = torch.cat(row_nodes)
+    order = row_node.argsort()
     of_row = torch.cat(totals, dim=1)[:, order]
     bias, value, gap, size, unattributed, unattributed_size = of_row
     size = size + bias.abs()
@@ -151,9 +164,10 @@ def _assembled(sweep: Sweep, rows: KnownRows) -> Attribution:
         n_layers=sources.n_layers,
         tokens=sweep.run.tokens,
         targets=rows.targets,
-        source=edges[0],
-        target=edges[1],
-        share=share,
+        source=rows.edges.column[:n_edges],
+        share=rows.edges.share[:n_edges],
+        row_node=row_node,
+        edges_of_row=torch.cat(edges_of_row),
         bias=bias,
         unattributed=unattributed,
         unattributed_size=unattributed_size.clamp(min=0),

@@ -1,7 +1,7 @@
 """The rows attributed so far, kept sparse, and which features to attribute next (METHOD §4, the node budget)."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -36,6 +36,11 @@ class KnownRows:
         n_rows = self.budget + len(targets)
         most = memory // (EDGE_BYTES * n_rows)
         self.most_edges = most if most >= self.sources.n_columns else max(1, min(most, MOST_EDGES))
+        n_edges = n_rows * min(self.most_edges, self.sources.n_columns)
+        self.edges = Edges(
+            torch.empty(n_edges, dtype=torch.int32, device=self.device), torch.empty(n_edges, device=self.device)
+        )
+        self.n_edges = 0
         self.blocks: list[RowBlock] = []
         self.n_features = 0
 
@@ -49,7 +54,9 @@ class KnownRows:
 
     def add(self, features: Int[Tensor, " row"], rows: ShareRows) -> None:
         """Keep a block of rows; `features` are their columns, upper layers first; none for the targets."""
-        self.blocks.append(RowBlock.of(features, rows, self.most_edges))
+        block = RowBlock.of(features, rows, self.most_edges, self.edges.after(self.n_edges))
+        self.blocks.append(block)
+        self.n_edges += len(block.share)
         self.visited[features] = True
         self.n_features += len(features)
 
@@ -69,18 +76,6 @@ class KnownRows:
         blocks = by_cone.split(size)
         return [part[self.sources.features.layer[part].argsort(descending=True, stable=True)] for part in blocks]
 
-    def n_edges(self, number: Int[Tensor, " column"]) -> int:
-        """How many edges lead from numbered columns (`number` ≥ 0)."""
-        return sum(int((number[block.column] >= 0).sum()) for block in self.blocks)
-
-    def taken(self) -> Iterator["RowBlock"]:
-        """Every block, those of features in the order in which they came, that of the targets last; each is let go."""
-        of_targets = self.blocks.pop(0)
-        self.blocks.reverse()
-        while self.blocks:
-            yield self.blocks.pop()
-        yield of_targets
-
     def _influence(self) -> Float[Tensor, " column"]:
         """Influence on the targets of every column, through known rows only; rows by layer, from the top."""
         influence = torch.zeros(self.sources.n_columns, device=self.device)
@@ -97,6 +92,22 @@ class KnownRows:
             for block, rows in of_layer[layer]:
                 block.spread(rows, influence[block.features[rows]], influence)
         return influence
+
+
+@dataclass(frozen=True)
+class Edges:
+    """Room for the edges of many rows; on the host what is not written to takes no memory."""
+
+    column: Int[Tensor, " edge"]
+    share: Float[Tensor, " edge"]
+
+    def after(self, first: int) -> "Edges":
+        """The room from `first` on."""
+        return Edges(self.column[first:], self.share[first:])
+
+    def put(self, column: Int[Tensor, " k"], share: Float[Tensor, " k"]) -> "Edges":
+        """Write to the front of this room; what was written, in its place."""
+        return Edges(self.column[: len(column)].copy_(column), self.share[: len(share)].copy_(share))
 
 
 @dataclass(frozen=True)
@@ -119,19 +130,18 @@ class RowBlock:
     """|total + bias - value|."""
 
     @classmethod
-    def of(cls, features: Int[Tensor, " attributed"], rows: ShareRows, most_edges: int) -> "RowBlock":
-        """Take the `most_edges` largest of each row out of dense rows."""
+    def of(cls, features: Int[Tensor, " attributed"], rows: ShareRows, most_edges: int, room: Edges) -> "RowBlock":
+        """Take the `most_edges` largest of each row out of dense rows, and put them into `room`."""
         sizes = rows.shares.abs()
         size = sizes.sum(1)
         kept = sizes > 0 if most_edges >= sizes.shape[1] else largest(sizes, most_edges)
-        start = torch.zeros(len(size) + 1, dtype=torch.long, device=size.device)
-        torch.cumsum(kept.sum(1), 0, out=start[1:])
         place = kept.view(-1).nonzero().squeeze(1)
+        edges = room.put((place % kept.shape[1]).int(), rows.shares.view(-1).index_select(0, place))
         return cls(
             features=features,
-            start=start,
-            column=(place % kept.shape[1]).int(),
-            share=rows.shares.view(-1)[place],
+            start=torch.searchsorted(place, torch.arange(len(size) + 1, device=size.device) * kept.shape[1]),
+            column=edges.column,
+            share=edges.share,
             total=rows.shares.sum(1),
             size=size,
             bias=rows.bias,
@@ -152,19 +162,23 @@ class RowBlock:
         counts = self.start[rows.start : rows.stop + 1].diff()
         onto.index_add_(0, self.column[edges], self.share[edges].abs() * per_unit.repeat_interleave(counts))
 
-    def totals(self, row: Int[Tensor, " edge"], share: Float[Tensor, " edge"]) -> Float[Tensor, "6 row"]:
-        """Per row: bias, value, gap, size, and what has no edge among these: its sum and the sum of its sizes."""
-        inside = torch.stack([torch.bincount(row, each, len(self.size)).float() for each in (share, share.abs())])
+    def totals(self) -> Float[Tensor, "6 row"]:
+        """Per row: bias, value, gap, size, and what has no edge here: its sum and the sum of its sizes."""
+        row, shares = self.row, (self.share, self.share.abs())
+        inside = torch.stack([torch.bincount(row, each, len(self.size)).float() for each in shares])
         outside = torch.stack([self.total, self.size]) - inside
         return torch.cat([torch.stack([self.bias, self.value, self.gap, self.size]), outside])
 
-    def numbered(self, number: Int[Tensor, " column"]) -> tuple[Tensor, Tensor, Tensor]:
-        """(source, row, share) of the edges from numbered columns (`number` ≥ 0)."""
+    def numbered(self, number: Int[Tensor, " column"], room: Edges) -> "RowBlock":
+        """The edges from numbered columns (`number` ≥ 0) alone, by number, in `room`, which may begin in this block's
+        own place or before it."""
         source = number[self.column]
         inside = source >= 0
-        if bool(inside.all()):
-            return source, self.row, self.share
-        return source[inside], self.row[inside], self.share[inside]
+        if bool(inside.all()) and self.share.data_ptr() == room.share.data_ptr():
+            return replace(self, column=self.column.copy_(source))
+        edges = room.put(source[inside], self.share[inside])
+        before = torch.nn.functional.pad(inside.cumsum(0), (1, 0))
+        return replace(self, start=before[self.start], column=edges.column, share=edges.share)
 
 
 def largest(sizes: Float[Tensor, "row column"], most: int) -> Bool[Tensor, "row column"]:

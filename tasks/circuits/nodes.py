@@ -184,8 +184,9 @@ def _written(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """(folded write vectors of the distinct features, what is missed, what is written for z = 0), all in R^d."""
     if dictionary.writes is Site.MLP_OUTPUT:
-        missed = frozen.mlp_output - dictionary.decode(z)
-        return dictionary.write_vectors(distinct), missed, dictionary.write_bias
+        writes = dictionary.write_vectors(distinct)
+        decoded = z[:, distinct] @ writes + dictionary.write_bias
+        return writes, frozen.mlp_output - decoded, dictionary.write_bias
     down = model.layers[dictionary.layer].down
     weight = down.weight.detach().float()
     constant = weight @ dictionary.write_bias

@@ -227,10 +227,10 @@ class _Block:
                 leaves.score(position, of_output, self.shares[:begun, columns])
         first = self.sweep.sources.first_error + layer * self.sweep.run.n_positions
         written = torch.stack([leaves.error[self.carried], leaves.bias[self.carried]], dim=2)
-        errors, constants = torch.bmm(gradient, written).unbind(2)
-        self.shares[:begun, first + self.cone.first : first + n_positions] = errors.T
+        of_written = torch.bmm(gradient, written)
+        self.shares[:begun, first + self.cone.first : first + n_positions] = of_written[:, :, 0].T
         if not self.through_dictionaries:
-            self.bias[:begun] += constants.sum(0)
+            self.bias[:begun] += of_written.sum(0)[:, 1]
 
     def _pass_mlp(self, layer: int, of_output: Tensor, row: Tensor, position: Tensor) -> Tensor:
         """The gradient through an MLP that has no dictionary, by the same closing rule, up to its norm."""
@@ -248,27 +248,26 @@ class _Block:
 
     def _through_attention(self, layer: int, begun: int) -> None:
         """Add what comes back through the frozen attention of `layer` (values and outputs only)."""
-        frozen, modules = self.sweep.run.layers[layer], self.sweep.model.layers[layer]
-        weight = modules.value.weight.detach().float()
+        modules, inverse = self.sweep.model.layers[layer], self.sweep.run.layers[layer].attention_norm_inverse
         of_values = self._of_values(layer, begun)
         if modules.value.bias is not None:
             bias = modules.value.bias.detach().float().view(len(of_values), 1, 1, -1)
-            self.bias[:begun] += (of_values * bias).sum((0, 1, 3))
+            self.bias[:begun] += (of_values * (bias / inverse[: self.cone.n_positions, None])).sum((0, 1, 3))
         if self.at_first:
-            written = self.at_first[layer].view(2, len(of_values), -1).permute(1, 2, 0)
-            at_first = torch.bmm(of_values[:, 0], written).sum(0)
+            values = (self.at_first[layer] / inverse[0]).view(2, len(of_values), -1)
+            at_first = torch.bmm(of_values[:, 0], values.permute(1, 2, 0)).sum(0)
             self.shares[:begun, self.sweep.sources.first_token] += at_first[:, TOKEN]
             self.bias[:begun] += at_first[:, CONSTANTS]
-        of_values *= frozen.attention_norm_inverse[: self.cone.n_positions, None]
         gradient, row, position = self._begun_pairs(begun)
         every = torch.arange(len(of_values), device=row.device) * len(of_values[0])
         place = (every + position[:, None]) * begun + row[:, None]
         packed = of_values.view(-1, modules.d_head).index_select(0, place.flatten()).view(len(row), -1)
+        weight = modules.value.weight.detach().float()
         gradient.addmm_(packed, weight * self.sweep.model.norm_weight(modules.attention_norm).float())
         self.spread = begun
 
     def _of_values(self, layer: int, begun: int) -> Float[Tensor, "group pos begun e"]:
-        """The gradient with respect to the values of each key-value head at every position."""
+        """The gradient with respect to the values of each key-value head, times 1 / rms of what they read."""
         frozen, d_head = self.sweep.run.layers[layer], self.sweep.model.layers[layer].d_head
         of_heads = self._of_heads(layer, begun)
         pattern = frozen.attention_pattern[:, self.carried, : self.cone.n_positions]
@@ -276,7 +275,8 @@ class _Block:
         heads = torch.arange(len(pattern), device=of_heads.device)[:, None, None]
         slots = self.cone.fresh_slots(self.spread, begun) * len(pattern) + heads
         by_head = of_heads.view(-1, d_head).index_select(0, slots.flatten())
-        mixing = pattern.reshape(n_groups, -1, self.cone.n_positions).transpose(1, 2)
+        pattern = pattern * frozen.attention_norm_inverse[: self.cone.n_positions, 0]
+        mixing = pattern.view(n_groups, -1, self.cone.n_positions).transpose(1, 2)
         of_values = torch.bmm(mixing, by_head.view(n_groups, -1, begun * d_head))
         return of_values.view(n_groups, -1, begun, d_head)
 
