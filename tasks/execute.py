@@ -20,11 +20,14 @@ from store.files import is_disk_full, release_ballast
 from store.json_numbers import finite
 from store.project import Project
 from tasks.context import Context, ProgressSink
+from tasks.job_watch import JobWatch
+from tasks.memory_use import is_out_of_memory
 from tasks.params import Params
 from tasks.registry import Task, task
 
 _SECONDS_BETWEEN_REPORTS = 1.0
 _LONGEST_REASON = 200
+_MEND_MEMORY = "take fewer layers, tokens or nodes, or a smaller batch"
 
 
 def execute(kind: str, params: Params, context: Context, reuse: bool = False) -> dict[str, Any]:
@@ -70,12 +73,13 @@ def run_claimed(job_id: int, context: Context, stopped_as: Callable[[], jobs.End
 def _work(run: _Run, work: Task, params: Params, context: Context) -> dict[str, Any]:
     """Do the work of a running job; its rows and its `succeeded` are one transaction."""
     project = context.project
-    with _progress_to_row(context, run.job_id):
+    with _progress_to_row(context, run.job_id), run.watch.over(work.kind, params, context):
         result = work.run(params, context)
         with project.transaction():
             saved = result.save(project, run.job_id)
             document: dict[str, Any] = finite({"seconds": run.elapsed_s} | saved | {"job": run.job_id})
             jobs.succeed(project.db, run.job_id, document, run.elapsed_s, run.cpu_s)
+            run.watch.write_peak()
     return document
 
 
@@ -104,8 +108,13 @@ class _Run:
     queued: bool = False
     """Whether the job's row was there before, so that it stays whatever happens."""
     stopped_as: Callable[[], jobs.Ended] = lambda: "cancelled"
+    watch: JobWatch = field(init=False)
     _started: float = field(default_factory=time.monotonic)
     _cpu_started: float = field(default_factory=time.process_time)
+
+    def __post_init__(self) -> None:
+        """Begin to look after the job."""
+        self.watch = JobWatch(self.project, self.job_id)
 
     @property
     def elapsed_s(self) -> float:
@@ -126,7 +135,7 @@ class _Run:
         if is_disk_full(error):
             release_ballast(self.project.directory)
         self.project.sweep()
-        told = _told(error, self.project)
+        told = _told(error, self.project, self.watch.estimated_bytes)
         self._end(error, str(told) if isinstance(told, WorkbenchError) else f"{type(told).__name__}: {told}")
         if told is not error:
             raise told from error
@@ -142,25 +151,22 @@ class _Run:
             code = error.exit_code if isinstance(error, WorkbenchError) else 130 if stopped else 1
             jobs.add_event(db, self.job_id, jobs.EXIT, str(code))
         state = self.stopped_as() if stopped else "failed"
+        self.watch.write_peak()
         jobs.finish(db, self.job_id, state, line, self.elapsed_s, self.cpu_s)
 
 
-def _told(error: BaseException, project: Project) -> BaseException:
+def _told(error: BaseException, project: Project, estimated_bytes: int | None) -> BaseException:
     """What a person is told of an error: what the machine lacks, in place of what a library says of it."""
     if is_disk_full(error):
         full = f"no room left on the disk of {project.directory}"
         return WorkbenchError(full, "make room and run the same command again")
     if is_out_of_memory(error):
         first = (str(error).splitlines() or [""])[0][:_LONGEST_REASON]
-        lack = f"out of memory ({first or type(error).__name__})"
-        return WorkbenchError(lack, "take fewer layers, tokens or nodes, or a smaller batch")
+        fault = error.fault if isinstance(error, WorkbenchError) else first or type(error).__name__
+        expected = "" if estimated_bytes is None else f", {estimated_bytes / 2**30:.2f} GiB beside the model expected"
+        mend = error.mend if isinstance(error, WorkbenchError) else _MEND_MEMORY
+        return WorkbenchError(f"out of memory ({fault}{expected})", mend)
     return error
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether the host's or a device's allocator refused; what it had given out is still sound."""
-    names = {kind.__name__ for kind in type(error).__mro__}
-    return bool(names & {"MemoryError", "OutOfMemoryError"}) or "can't allocate memory" in str(error)
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -24,8 +25,8 @@ class ResidentDictionaries:
     hub), so that one that was trained again or damaged since is loaded again.
     """
 
-    def __init__(self, budget_bytes: int = 0) -> None:
-        """Keep sets of together at most `budget_bytes`, on whatever device the model is."""
+    def __init__(self, budget_bytes: int | None = 0) -> None:
+        """Keep sets of together at most `budget_bytes`; None: a quarter of the memory where the model is."""
         self.budget_bytes = budget_bytes
         self._held: dict[Key, tuple[DictionarySet, int]] = {}
 
@@ -37,6 +38,8 @@ class ResidentDictionaries:
         """
         from tasks.dictionaries.loading import load_dictionary_set
 
+        if self.budget_bytes is None:
+            self.budget_bytes = _memory_bytes(model) // 4
         if not self.budget_bytes:
             return load_dictionary_set(project, name, model)
         key, file_bytes = _identity(project, name)
@@ -60,16 +63,16 @@ class ResidentDictionaries:
 
     def _make_room(self, n_bytes: int) -> None:
         """Let the sets go that were not used for longest, until `n_bytes` more fit or none is left."""
-        while self._held and sum(size for _, size in self._held.values()) + n_bytes > self.budget_bytes:
+        while self._held and sum(size for _, size in self._held.values()) + n_bytes > (self.budget_bytes or 0):
             del self._held[next(iter(self._held))]
 
     def _keep(self, key: Key, found: DictionarySet, note: Callable[[str], None]) -> None:
         size = held_bytes(found)
         self._make_room(size)
-        if size > self.budget_bytes:
+        if size > (budget_bytes := self.budget_bytes or 0):
             note(
                 f"the set {found.name} takes {size / 2**30:.2f} GiB and the worker keeps sets of together at most "
-                f"{self.budget_bytes / 2**30:.2f} GiB (--memory): it is loaded again when it is needed again"
+                f"{budget_bytes / 2**30:.2f} GiB (--memory): it is loaded again when it is needed again"
             )
             return
         self._held[key] = found, size
@@ -86,6 +89,15 @@ def held_bytes(dictionaries: DictionarySet) -> int:
         if isinstance(value, torch.Tensor)
     ]
     return sum(tensor.nbytes for tensor in tensors)
+
+
+def _memory_bytes(model: LanguageModel) -> int:
+    """All the memory of the device that the model is on."""
+    import torch
+
+    if model.device.type == "cuda":
+        return int(torch.cuda.get_device_properties(model.device).total_memory)
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def _identity(project: Project, name: str) -> tuple[Key, int]:

@@ -19,6 +19,7 @@ from tasks.dictionaries.dictionary_set import DictionarySet
 from tasks.dictionaries.protocol import Dictionary
 from tasks.dictionaries.splice import Splice, probed, spliced_logits
 from tasks.model.language_model import LanguageModel
+from tasks.model.smaller_batches import in_smaller_batches, split
 
 Gradients = dict[int, Float[Tensor, "batch pos d_write"]]
 """Per layer: the derivative of a target with respect to what the layer's dictionary writes."""
@@ -84,16 +85,17 @@ def direct_effects(
     the total derivative.
     """
     start = 0 if first_position else 1
+
+    def effects(rows: range) -> tuple[Tensor, Tensor]:
+        block = _Block(model, tokens, dictionaries, start, len(rows))
+        gradients, of_embeddings = block.backward(block.run(targets, roots, rows))
+        return _times_writes(dictionaries, sources, gradients), (of_embeddings * block.embeddings.detach()).sum(-1)
+
     features: list[Tensor] = []
     embeddings: list[Tensor] = []
-    n_targets = len(targets) + len(roots)
-    for first in range(0, n_targets, batch):
-        rows = range(first, min(first + batch, n_targets))
-        block = _Block(model, tokens, dictionaries, start, len(rows))
-        value = block.run(targets, roots, rows)
-        gradients, of_embeddings = block.backward(value)
-        features.append(_times_writes(dictionaries, sources, gradients))
-        embeddings.append((of_embeddings * block.embeddings.detach()).sum(-1))
+    for rows, (of_features, of_tokens) in in_smaller_batches(split(range(len(targets) + len(roots)), batch), effects):
+        features.append(of_features)
+        embeddings.append(of_tokens)
         advance(len(rows))
     return EffectRows(torch.cat(features), torch.cat(embeddings))
 

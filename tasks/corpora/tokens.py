@@ -48,6 +48,14 @@ class TokenBatch:
         """How many tokens are data: all but padding and the first of each window."""
         return int(self.mask[:, 1:].sum())
 
+    def __len__(self) -> int:
+        """How many windows."""
+        return len(self.tokens)
+
+    def __getitem__(self, rows: slice) -> TokenBatch:
+        """Some of the windows, padded as they were."""
+        return TokenBatch(self.tokens[rows], self.mask[rows], self.documents[rows], self.positions[rows])
+
 
 @dataclass(frozen=True)
 class _Window:

@@ -5,7 +5,6 @@ d · Σ (z'_as_written - z) · ∂target/∂z, a straight line through zero that
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -16,8 +15,8 @@ from tasks.circuits.nodes import ActiveFeatures
 from tasks.circuits.targets import LogitTarget
 from tasks.dictionaries.dictionary_set import DictionarySet
 from tasks.interventions.edits import Edits
-from tasks.interventions.intervene import within_memory
 from tasks.model.language_model import LanguageModel
+from tasks.model.smaller_batches import in_smaller_batches, split
 
 BatchLogits = Callable[[Edits, int], Float[Tensor, "row pos vocab"]]
 """(edits of a batch, its number of rows) -> logits."""
@@ -31,15 +30,14 @@ def logits_at_doses(
     advance: Callable[[float], None] = lambda _: None,
 ) -> Float[Tensor, "dose vocab"]:
     """Next-token logits at every dose, at most `batch` of them in one run; halved for good where memory is short."""
-    rows: list[Tensor] = []
-    while len(rows) < len(doses):
-        block = doses[len(rows) : len(rows) + batch]
+
+    def last_logits(block: Sequence[float]) -> Tensor:
         together = Edits.join([edits.at_dose(dose).at_row(row) for row, dose in enumerate(block)])
-        found = within_memory(partial(logits_of, together, len(block)), len(block))
-        if found is None:
-            batch = len(block) // 2
-            continue
-        rows.extend(found[:, -1].clone())
+        return logits_of(together, len(block))[:, -1].clone()
+
+    rows: list[Tensor] = []
+    for block, found in in_smaller_batches(split(doses, batch), last_logits):
+        rows.extend(found)
         advance(len(block))
     return torch.stack(rows)
 

@@ -22,6 +22,7 @@ from tasks.interventions.edits import Edits
 from tasks.interventions.intervene import edit_splices
 from tasks.interventions.removal import FeatureValues, clamped
 from tasks.interventions.validation import Bench, ablations
+from tasks.model.smaller_batches import in_smaller_batches, split
 
 
 @dataclass(frozen=True)
@@ -62,14 +63,18 @@ def measure_edges(
     rows = [row_of[edge.source] for edge in edges]
     baseline = _values(bench, [], 1, targets, [0] * len(edges))
     total, direct = torch.zeros_like(baseline), torch.zeros_like(baseline)
-    for first in range(0, len(sources), bench.batch):
-        block = active.take(torch.tensor(sources[first : first + bench.batch], device=active.layer.device))
-        mine = [edge for edge, row in enumerate(rows) if first <= row < first + len(block)]
-        where = torch.tensor(mine, device=baseline.device)
-        there, at = [targets[edge] for edge in mine], [rows[edge] - first for edge in mine]
-        total[where] = baseline[where] - _values(bench, _ablated(bench, block), len(block), there, at)
-        direct[where] = baseline[where] - _values(bench, _held(bench, block, clean, start), len(block), there, at)
-        advance(len(block))
+
+    def edited(here: range) -> tuple[Tensor, Tensor, Tensor]:
+        block = active.take(torch.tensor(sources[here.start : here.stop], device=active.layer.device))
+        mine = [edge for edge, row in enumerate(rows) if row in here]
+        there, at = [targets[edge] for edge in mine], [rows[edge] - here.start for edge in mine]
+        live = _values(bench, _ablated(bench, block), len(block), there, at)
+        held = _values(bench, _held(bench, block, clean, start), len(block), there, at)
+        return torch.tensor(mine, device=baseline.device), live, held
+
+    for here, (where, live, held) in in_smaller_batches(split(range(len(sources)), bench.batch), edited):
+        total[where], direct[where] = baseline[where] - live, baseline[where] - held
+        advance(len(here))
     return EdgeMeasurements(baseline, total_effects(bench, active, edges), total, direct)
 
 
@@ -78,9 +83,9 @@ def total_effects(bench: Bench, active: ActiveFeatures, edges: Sequence[EdgeTest
     distinct = list(dict.fromkeys(edge.target for edge in edges))
     effects = active.activation.new_zeros(len(edges))
     layers = sorted({int(active.layer[edge.source]) for edge in edges})
-    for first in range(0, len(distinct), bench.batch):
-        block = distinct[first : first + bench.batch]
-        gradients = _gradients(bench, block, layers)
+    for block, gradients in in_smaller_batches(
+        split(distinct, bench.batch), lambda block: _gradients(bench, block, layers)
+    ):
         for number, edge in enumerate(edges):
             if edge.target in block:
                 source = active.take(torch.tensor([edge.source], device=active.layer.device))

@@ -8,14 +8,13 @@ the edits of lower layers already done (with direct effects alone: what they are
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from enum import StrEnum
-from functools import partial
 from math import isqrt
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from store.errors import BadInput, WorkbenchError
+from store.errors import BadInput
 from tasks.circuits.targets import Target
 from tasks.dictionaries.dictionary_set import DictionarySet
 from tasks.dictionaries.protocol import Dictionary
@@ -25,6 +24,7 @@ from tasks.interventions.edits import Edits
 from tasks.interventions.regime import Freeze, held, hold_attention
 from tasks.interventions.resume import PromptRun
 from tasks.model.language_model import LanguageModel
+from tasks.model.smaller_batches import in_smaller_batches, split
 
 
 class Spelling(StrEnum):
@@ -126,15 +126,11 @@ def measure_targets(
     if model.device.type == "cpu":
         batch = min(batch, -(-ENOUGH_TOKENS // len(tokens)))
     results = torch.empty(len(rows), len(targets), device=model.device)
-    pending = _neighbours(rows, batch)
-    while pending:
-        here = pending.pop(0)
-        numbered = Edits.join([rows[each].at_row(row) for row, each in enumerate(here)])
-        found = within_memory(partial(measure, numbered, len(here)), len(here))
-        if found is None:
-            half = len(here) // 2
-            pending = [part for each in [here, *pending] for part in _split(each, half)]
-            continue
+
+    def values(here: list[int]) -> Tensor:
+        return measure(Edits.join([rows[each].at_row(row) for row, each in enumerate(here)]), len(here))
+
+    for here, found in in_smaller_batches(_neighbours(rows, batch), values):
         results[here] = found
         advance(len(here))
     return results
@@ -150,14 +146,10 @@ def _neighbours(rows: Sequence[Edits], batch: int) -> list[list[int]]:
     by_layer = sorted(range(len(rows)), key=lambda row: int(rows[row].layer.min()) if len(rows[row]) else -1)
     n_bands = max(1, isqrt(-(-len(rows) // batch)))
     batches = []
-    for band in _split(by_layer, max(1, -(-len(rows) // n_bands))):
+    for band in split(by_layer, max(1, -(-len(rows) // n_bands))):
         by_position = sorted(band, key=lambda row: int(rows[row].position.min()) if len(rows[row]) else -1)
-        batches += _split(by_position, batch)
+        batches += split(by_position, batch)
     return batches
-
-
-def _split(rows: list[int], size: int) -> list[list[int]]:
-    return [rows[first : first + size] for first in range(0, len(rows), size)]
 
 
 Measurement = Callable[[Edits, int], Tensor]
@@ -186,23 +178,6 @@ def _measurement(
         return run.targets(dictionaries, splices, n_rows, targets, attention, start)
 
     return measure
-
-
-def within_memory(measure: Callable[[], Tensor], n_rows: int) -> Tensor | None:
-    """What `measure` gives; None if there is no memory for its rows. `WorkbenchError` if there is none for one row."""
-    try:
-        return measure()
-    except RuntimeError as error:  # the CPU's allocator has no type of its own
-        if not (isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)):
-            raise
-        if n_rows == 1:
-            raise WorkbenchError(
-                "there is not enough memory for one edited run of this prompt",
-                "shorten the prompt, edit fewer layers, or free memory on the device",
-            ) from error
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    return None
 
 
 def _delta(dictionary: Dictionary, edits: Edits) -> Change:

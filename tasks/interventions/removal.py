@@ -20,6 +20,7 @@ from tasks.dictionaries.splice import Splice
 from tasks.interventions.request import activations
 from tasks.interventions.validation import Bench
 from tasks.model.language_model import LanguageModel
+from tasks.model.smaller_batches import in_smaller_batches, split
 
 MOST_PLACES = 2**27
 """Places (row, position, feature) that are marked at once, one byte each."""
@@ -90,20 +91,23 @@ def values_keeping(
     """
     n_places = len(bench.tokens) * sum(each.n_features for each in bench.dictionaries.layers.values())
     batch = min(max(MOST_PLACES // n_places, 1), bench.batch)
-    results = [torch.empty(0, device=bench.model.device)]
-    for first in range(0, len(kept), batch):
-        rows = slice(first, first + batch)
+
+    def values(rows: range) -> Tensor:
+        here = slice(rows.start, rows.stop)
         splices = [
             clamped(
                 dictionary,
-                _free(dictionary, active, kept[rows], others_kept[rows], len(bench.tokens), start),
+                _free(dictionary, active, kept[here], others_kept[here], len(bench.tokens), start),
                 removed[layer][None],
             )
             for layer, dictionary in bench.dictionaries.layers.items()
         ]
-        prompts = bench.model.token_tensor(bench.tokens).expand(len(kept[rows]), -1)
+        prompts = bench.model.token_tensor(bench.tokens).expand(len(rows), -1)
         with torch.no_grad():
-            results.append(target_values(bench.model, prompts, bench.dictionaries, splices, bench.target))
+            return target_values(bench.model, prompts, bench.dictionaries, splices, bench.target)
+
+    results = [torch.empty(0, device=bench.model.device)]
+    results += [found for _, found in in_smaller_batches(split(range(len(kept)), batch), values)]
     return torch.cat(results)
 
 

@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from tasks.model.language_model import LanguageModel
+from tasks.model.smaller_batches import in_smaller_batches
 
 
 @runtime_checkable
@@ -35,6 +36,12 @@ class Windows(Protocol):
     def positions(self) -> Int[Tensor, "batch pos"]:
         """The position of each token in its document."""
 
+    def __len__(self) -> int:
+        """How many windows."""
+
+    def __getitem__(self, rows: slice) -> "Windows":
+        """Some of the windows."""
+
 
 @dataclass(frozen=True)
 class HiddenRows:
@@ -56,14 +63,31 @@ class _Stopped(Exception):
 
 
 def stream_hidden(model: LanguageModel, batches: Iterable[Windows], layers: Sequence[int]) -> Iterator[HiddenRows]:
-    """h of `layers` for every token of `batches` but padding and each window's first; nothing after them is run."""
-    for batch in batches:
-        keep = kept_positions(batch.mask)
-        hidden = hidden_states(model, batch.tokens, batch.mask, layers)
+    """h of `layers` for every token of `batches` but padding and each window's first; nothing after them is run.
+
+    Windows of a batch that do not fit into memory together are run in smaller batches.
+    """
+
+    def rows_of(windows: Windows) -> HiddenRows:
+        keep = kept_positions(windows.mask)
         here = keep.to(model.device)
-        yield HiddenRows(
-            {layer: rows[here] for layer, rows in hidden.items()}, batch.documents[keep], batch.positions[keep]
+        hidden = hidden_states(model, windows.tokens, windows.mask, layers)
+        return HiddenRows(
+            {layer: rows[here] for layer, rows in hidden.items()}, windows.documents[keep], windows.positions[keep]
         )
+
+    for batch in batches:
+        parts = [found for _, found in in_smaller_batches([batch], rows_of)]
+        yield parts[0] if len(parts) == 1 else _joined(parts)
+
+
+def _joined(parts: Sequence[HiddenRows]) -> HiddenRows:
+    """The rows of all parts, in order."""
+    return HiddenRows(
+        {layer: torch.cat([part.hidden[layer] for part in parts]) for layer in parts[0].hidden},
+        torch.cat([part.documents for part in parts]),
+        torch.cat([part.positions for part in parts]),
+    )
 
 
 def kept_positions(mask: Bool[Tensor, "batch pos"]) -> Bool[Tensor, "batch pos"]:

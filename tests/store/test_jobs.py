@@ -1,16 +1,19 @@
 """The job table: keys, states, events and the result cache."""
 
 import json
+import tempfile
+from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from store import jobs
+from store import job_memory, jobs
 from store.errors import BadInput, Missing
+from store.job_memory import JobMemory, memory_of
 from store.project import Project
 from store.project_rows import export_rows
-from tests.store.conftest import writes
+from tests.store.conftest import MODEL, writes
 
 DOCUMENTS = st.dictionaries(st.text(), st.one_of(st.integers(), st.text(), st.booleans(), st.none()), max_size=5)
 
@@ -179,3 +182,54 @@ def test_when_a_jobs_rows_travel_the_place_it_was_asked_from_stays(project: Proj
     jobs.succeed(project.db, job_id, {}, 1.0, 1.0)
     events = export_rows(project.db, activations=False)["job_event"]
     assert [event["text"] for event in events] == ["queued", "running", "succeeded"]
+
+
+def test_a_moved_job_is_taken_where_it_was_put_and_new_ones_come_last(project: Project) -> None:
+    a, b, c = (jobs.submit(project.db, "train", "{}", "key") for _ in range(3))
+    assert jobs.move(project.db, c) == [c, a, b]
+    assert jobs.move(project.db, a, after=b) == [c, b, a]
+    d = jobs.submit(project.db, "train", "{}", "key")
+    assert [job.id for job in jobs.queue(project.db)] == [c, b, a, d]
+    assert jobs.move(project.db, d, after=c) == [c, d, b, a]
+    assert [jobs.claim(project.db, pid=7) for _ in range(5)] == [c, d, b, a, None]
+    assert [event.text for _, event in jobs.events(project.db, d) if event.kind == "moved"] == [f"after job {c}"]
+
+
+def test_a_job_that_does_not_wait_cannot_be_moved(project: Project) -> None:
+    running, waiting = (jobs.submit(project.db, "train", "{}", "key") for _ in range(2))
+    jobs.claim(project.db, pid=7)
+    for job_id, after, fault in (
+        (running, None, f"job {running} does not wait in the queue .running."),
+        (waiting, running, f"job {running} does not wait in the queue .running."),
+        (waiting, waiting, f"job {waiting} cannot come after itself"),
+    ):
+        with pytest.raises(BadInput, match=fault):
+            jobs.move(project.db, job_id, after)
+    with pytest.raises(Missing, match="no job 99"):
+        jobs.move(project.db, 99)
+    assert [job.id for job in jobs.queue(project.db)] == [waiting]
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5) | st.none()), max_size=8))
+def test_moves_are_those_of_a_list(moves: list[tuple[int, int | None]]) -> None:
+    with tempfile.TemporaryDirectory() as folder, Project.create(Path(folder) / "p", MODEL, "0.1.0") as project:
+        ids = [jobs.submit(project.db, "train", "{}", "key") for _ in range(6)]
+        twin = list(ids)
+        for moved, after in moves:
+            if moved != after:
+                twin.remove(ids[moved])
+                twin.insert(0 if after is None else twin.index(ids[after]) + 1, ids[moved])
+                jobs.move(project.db, ids[moved], None if after is None else ids[after])
+        assert [job.id for job in jobs.queue(project.db)] == twin
+
+
+def test_memory_is_what_was_expected_beside_what_was_taken(project: Project) -> None:
+    job_id = jobs.start(project.db, "train", "{}", "key")
+    assert memory_of(project.db, job_id) == JobMemory()
+    job_memory.expect(project.db, job_id, 1000)
+    assert memory_of(project.db, job_id) == JobMemory(1000)
+    job_memory.took(project.db, job_id, 900, None)
+    assert memory_of(project.db, job_id) == JobMemory(1000, 900, None)
+    jobs.withdraw(project.db, job_id, "bad; mend")
+    assert memory_of(project.db, job_id) == JobMemory()

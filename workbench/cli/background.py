@@ -9,7 +9,7 @@ from pathlib import Path
 from signal import SIGINT, SIGTERM, signal
 from typing import TYPE_CHECKING, Any
 
-from store.errors import Reported
+from store.errors import Missing, Reported
 from workbench import VERSION
 from workbench.cli.output import narrate
 from workbench.worker.hand_over import hand_over
@@ -45,11 +45,11 @@ def run_in_worker(directory: Path, kind: str, params: Params, client: WorkerClie
         narrate(f"job {job_id} runs in the worker (process {client.facts['pid']})")
         if (theirs := client.facts["version"]) != VERSION:
             narrate(f"the worker is workbench {theirs} and this is {VERSION}; restart it to have the same")
-        client.ask("subscribe", job=job_id)
         replay = SnapshotReplay(progress)
         try:
+            client.ask("subscribe", job=job_id)
             _follow(client, job_id, replay, presses)
-        except EOFError:
+        except (EOFError, Missing):
             pass  # the worker has gone: the row says how far the job came
         finally:
             replay.clear()

@@ -42,15 +42,17 @@ def show_job(
 ) -> None:
     """One job: its params, how it ended, what happened on the way."""
     from store import jobs
+    from store.job_memory import memory_of
     from workbench.tui.render.job_list import job_view
 
     with open_project(ctx) as project:
         row = jobs.show(project.db, job)
         events = [event for _, event in jobs.events(project.db, job)]
+        memory = memory_of(project.db, job)
     if json:
-        emit_json(asdict(row) | {"events": [asdict(event) for event in events]})
+        emit_json(asdict(row) | {"memory": asdict(memory), "events": [asdict(event) for event in events]})
     else:
-        emit_view(job_view(row, events))
+        emit_view(job_view(row, events, memory))
 
 
 @app.command("cancel")
@@ -86,14 +88,42 @@ def retry_job(
     from workbench.worker.client import WorkerClient
 
     directory = project_directory(ctx)
-    with open_project(ctx, write=True, work=False) as project:
-        job_id = jobs.retry(project.db, job)
     client = WorkerClient.connect(directory)
     if client is not None:
         with client:
-            client.ask("submit", job=job_id)
+            job_id = int(client.ask("submit", retry=job)["job"])
+    else:
+        with open_project(ctx, write=True, work=False) as project:
+            job_id = jobs.retry(project.db, job)
     emit_job_id(job_id, json)
     tell_queued(directory, job_id, client)
+
+
+@app.command("move")
+def move_job(
+    ctx: typer.Context,
+    job: Annotated[int, typer.Argument(help="The job's id.", metavar="JOB")],
+    first: Annotated[bool, typer.Option("--first", help="Take it before all others that wait.")] = False,
+    after: Annotated[int | None, typer.Option(help="Take it right after this queued job.", metavar="OTHER")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Change when a queued job is taken."""
+    from store import jobs
+    from workbench.worker.client import WorkerClient
+
+    if first == (after is not None):
+        raise BadInput("say where to: one of --first and --after OTHER", f"`workbench jobs move {job} --first`")
+    client = WorkerClient.connect(project_directory(ctx))
+    if client is not None:
+        with client:
+            order = client.ask("reprioritise", job=job, after=after)["queue"]
+    else:
+        with open_project(ctx, write=True, work=False) as project:
+            order = jobs.move(project.db, job, after)
+    if json:
+        emit_json({"queue": order})
+    else:
+        narrate(f"taken in this order: {', '.join(map(str, order))}")
 
 
 def _cancel_without_worker(ctx: typer.Context, job_id: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from pathlib import Path
@@ -26,7 +27,14 @@ PatienceOption = Annotated[
     float,
     typer.Option(help="A cancelled job gets SIGINT after this long, then SIGTERM, then SIGKILL. (seconds)", min=0),
 ]
+MemoryOption = Annotated[
+    str | None,
+    typer.Option(help="Dictionary sets of together so many bytes stay loaded, as 8GiB; default: a quarter of all."),
+]
 _SECONDS_BETWEEN_LOOKS = 0.1
+_SIZE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)\s*([kMGT]i?)?B?")
+_FACTORS = {None: 1, "k": 10**3, "ki": 2**10, "M": 10**6, "Mi": 2**20, "G": 10**9, "Gi": 2**30, "T": 10**12,
+            "Ti": 2**40}  # fmt: skip
 _PATIENCE_S = 10.0
 _LONGEST_RACE_S = 5.0
 _LAST_LINES = 50
@@ -39,6 +47,7 @@ def run(
     resume_queue: ResumeOption = False,
     idle_timeout: IdleOption = None,
     patience: PatienceOption = _PATIENCE_S,
+    memory: MemoryOption = None,
 ) -> None:
     """Be the worker, here, until Ctrl-C: for a batch job or tmux. Closing the terminal does not end it."""
     from workbench.worker.daemon import run_worker
@@ -48,7 +57,7 @@ def run(
     log = address_of(directory).log
     run_worker(
         directory,
-        _options(resume_queue, idle_timeout, patience),
+        _options(resume_queue, idle_timeout, patience, memory),
         lambda: narrate(f"worker {os.getpid()} on {directory}; its log: {log}"),
     )
 
@@ -59,13 +68,14 @@ def start(
     resume_queue: ResumeOption = False,
     idle_timeout: IdleOption = None,
     patience: PatienceOption = _PATIENCE_S,
+    memory: MemoryOption = None,
     json: JsonOption = False,
 ) -> None:
     """Start the worker in the background; it outlives the terminal. Where one runs already, say so."""
     from workbench.worker.daemon import ended_at_logout
 
     directory = project_directory(ctx)
-    pid, started = _start(directory, _options(resume_queue, idle_timeout, patience))
+    pid, started = _start(directory, _options(resume_queue, idle_timeout, patience, memory))
     document = _status(directory)
     if json:
         emit_json({"started": started, **document})
@@ -159,11 +169,19 @@ def logs(
             time.sleep(_SECONDS_BETWEEN_LOOKS)
 
 
-def _options(resume_queue: bool, idle_timeout_s: float | None, patience_s: float) -> Any:
+def _options(resume_queue: bool, idle_timeout_s: float | None, patience_s: float, memory: str | None) -> Any:
     from workbench.worker.supervisor import Patience, WorkerOptions
 
     patience = Patience(patience_s, 2 * patience_s, 3 * patience_s)
-    return WorkerOptions(resume_queue, idle_timeout_s, patience)
+    return WorkerOptions(resume_queue, idle_timeout_s, patience, None if memory is None else _bytes(memory))
+
+
+def _bytes(text: str) -> int:
+    """The bytes of a size such as 8GiB, 500MB or 0; `BadInput` if it is none."""
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise BadInput(f"{text!r} is no size of memory", "write it as 8GiB, 500MB or 0")
+    return int(float(match[1]) * _FACTORS[match[2]])
 
 
 def _start(directory: Path, options: Any) -> tuple[int, bool]:
@@ -213,6 +231,7 @@ def _runs(pid: int) -> bool:
 
 
 def _order_model(ctx: typer.Context, order: str, as_json: bool) -> None:
+    from workbench.tui.render.tokens import show_text
     from workbench.worker.client import WorkerClient
 
     with WorkerClient.require(project_directory(ctx)) as client:
@@ -220,4 +239,5 @@ def _order_model(ctx: typer.Context, order: str, as_json: bool) -> None:
     if as_json:
         emit_json({"resident": resident})
     else:
-        narrate(f"in memory: {resident['model'] or 'no model'}")
+        names = [resident["model"] or "no model", *(each["name"] for each in resident["dictionaries"])]
+        narrate(f"in memory: {', '.join(map(show_text, names))}")

@@ -5,7 +5,6 @@ What a job prints goes to the job's log.
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import socket
@@ -24,7 +23,8 @@ from store.errors import WorkbenchError
 from store.lock import WriteLock
 from store.project import Project
 from tasks.context import Context
-from tasks.execute import is_out_of_memory, run_claimed
+from tasks.execute import run_claimed
+from tasks.memory_use import give_back, is_out_of_memory
 from workbench.worker.child_process import PARENT_GONE
 from workbench.worker.protocol import decode, encode
 from workbench.worker.stages import SnapshotProgress
@@ -58,8 +58,17 @@ class ModelChild:
                 if self._poisoned:
                     return
             else:
-                self._load() if order["order"] == "load" else self._unload()
+                self._obey(order)
                 self._send(**self._resident())
+
+    def _obey(self, order: dict[str, Any]) -> None:
+        """Load, unload, or keep so many bytes of dictionaries."""
+        if order["order"] == "load":
+            self._load()
+        elif order["order"] == "unload":
+            self._unload()
+        else:
+            self.context.dictionaries.budget_bytes = order["bytes"]
 
     def _listen(self) -> None:
         """Queue orders as they come; a cancel is passed to the running job at once."""
@@ -88,8 +97,9 @@ class ModelChild:
                 run_claimed(job_id, self.context, self._stopped_as)
             except WorkbenchError as error:
                 print(error, file=sys.stderr)
-                if error.__cause__ is not None and is_out_of_memory(error.__cause__):
-                    _give_back()
+                if is_out_of_memory(error):
+                    give_back()
+                self._poisoned = _poisons_device(error)
             except KeyboardInterrupt:
                 print(
                     "interrupted in the middle of a step: the model is loaded again for the next job", file=sys.stderr
@@ -116,30 +126,29 @@ class ModelChild:
 
     def _unload(self) -> None:
         self.context.unload()
-        _give_back()
+        give_back()
 
     def _resident(self) -> dict[str, Any]:
         """What is held in memory, and the bytes on a device."""
         torch = sys.modules.get("torch")
         on_device = torch.cuda.memory_allocated() if torch is not None and torch.cuda.is_available() else None
         model = self.context.project.model.spec if self.context.loaded else None
-        return {"resident": {"model": model, "device_bytes": on_device}}
+        sets = self.context.dictionaries
+        held = {"model": model, "dictionaries": sets.sizes(), "budget_bytes": sets.budget_bytes or None}
+        return {"resident": {**held, "device_bytes": on_device}}
 
     def _send(self, **message: Any) -> None:
         with self._sending, suppress(BrokenPipeError):  # the listening thread sees the end, and ends this process
             self._control.sendall(encode(message))
 
 
-def _give_back() -> None:
-    """Return memory that nothing refers to any more."""
-    gc.collect()
-    if (torch := sys.modules.get("torch")) is not None and torch.cuda.is_available():
-        torch.cuda.empty_cache()
-
-
-def _poisons_device(error: Exception) -> bool:
+def _poisons_device(error: BaseException) -> bool:
     """Whether after this error every further call on the device fails: only another process can use it again."""
-    return type(error).__name__ == "AcceleratorError" or "CUDA error" in str(error)
+    if is_out_of_memory(error):
+        return False
+    if type(error).__name__ == "AcceleratorError" or "CUDA error" in str(error):
+        return True
+    return error.__cause__ is not None and _poisons_device(error.__cause__)
 
 
 def _origin(project: Project, job_id: int) -> str:

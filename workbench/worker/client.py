@@ -57,9 +57,19 @@ class WorkerClient:
         return client
 
     def ask(self, op: str, patience_s: float = _LONGEST_ANSWER_S, **arguments: Any) -> dict[str, Any]:
-        """Ask, and wait so long for the answer; announcements that come meanwhile are kept. Raises `Reported`."""
+        """Ask, and wait so long for the answer; announcements that come meanwhile are kept.
+
+        Raises `Reported` with what the worker refuses, `Missing` if it goes before it has answered.
+        """
         self._number += 1
-        self.connection.sendall(encode({"op": op, "number": self._number, **arguments}))
+        try:
+            self.connection.sendall(encode({"op": op, "number": self._number, **arguments}))
+            return self._answer(patience_s)
+        except (EOFError, ConnectionError) as error:
+            raise Missing("the worker has gone", "`workbench worker start` starts another") from error
+
+    def _answer(self, patience_s: float) -> dict[str, Any]:
+        """The answer to the last question."""
         deadline = time.monotonic() + patience_s
         while True:
             message = self._message(deadline - time.monotonic())

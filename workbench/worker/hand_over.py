@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from store.errors import Missing
 
 if TYPE_CHECKING:
     from tasks.params import Params
@@ -24,7 +27,8 @@ def hand_over(directory: Path, kind: str, params: Params, client: WorkerClient |
     with Project.open(directory, write=True, work=False) as project:
         job_id = enqueue(kind, params, project, Path.cwd())
     if client is not None:
-        client.ask("submit", job=job_id)
+        with suppress(Missing):  # the worker has gone meanwhile: the row waits for the next one
+            client.ask("submit", job=job_id)
     return job_id
 
 

@@ -1,7 +1,7 @@
 """What passes over the sockets: one JSON object a line, ids and never tensors.
 
 A connection opens with one `hello` from each side. After that a client sends requests, each with an `op` and a `number`
-that the answer repeats as `re`, and gets announcements (`event`, `progress`, `note`, `ended`) if it has subscribed.
+that the answer repeats as `re`, and gets announcements (`event`, `progress`, `note`, `started`) if it has subscribed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ PROTOCOL = 1
 """The version of this protocol; both sides must have the same."""
 LINE_LIMIT_BYTES = 1 << 20
 """A longer line is refused."""
-OPERATIONS = ("status", "submit", "cancel", "subscribe", "resume", "load", "unload", "shutdown")
+OPERATIONS = ("status", "submit", "cancel", "reprioritise", "subscribe", "resume", "load", "unload", "shutdown")
 """What a client can ask for."""
 _MEND = "one JSON object a line, as docs/worker.md says"
 

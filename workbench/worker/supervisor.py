@@ -12,30 +12,27 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 import pysqlite3
-from pydantic import ValidationError
 
 from store import jobs
-from store.errors import BadInput, WorkbenchError
 from store.location import DATABASE_NAME
 from store.project import Project
-from tasks.execute import enqueue
-from tasks.registry import task
+from workbench.worker.answers import Answers
 from workbench.worker.engine import CHILD_MODULE, Engine
-from workbench.worker.protocol import Request
+from workbench.worker.job_lines import event_line, note_line, progress_line, started_line
 from workbench.worker.runtime_directory import address_of
-from workbench.worker.server import Connection, Server
+from workbench.worker.server import Server
 from workbench.worker.stages import Snapshot
-from workbench.worker.status import status
 
 _SECONDS_BETWEEN_LOOKS = 1.0
-_SECONDS_BETWEEN_TRIES = 0.05
 _LONGEST_WAIT_FOR_CHILD_S = 30.0
 _NOTES_KEPT = 200
+NOTHING_RESIDENT: Mapping[str, Any] = {"model": None, "dictionaries": {}, "budget_bytes": None, "device_bytes": None}
+"""What a child holds that has loaded nothing."""
 logger = logging.getLogger("workbench.worker")
 
 
@@ -66,6 +63,8 @@ class WorkerOptions:
     idle_timeout_s: float | None = None
     """The model is unloaded after this long without a job; None keeps it."""
     patience: Patience = Patience()
+    memory_bytes: int | None = None
+    """Dictionary sets of together so many bytes stay in memory; None: a quarter of the device's."""
     child_module: str = CHILD_MODULE
 
 
@@ -80,17 +79,19 @@ class Supervisor:
         self.running: int | None = None
         self.stages: Snapshot = []
         self.notes: list[str] = []
-        self.resident: dict[str, Any] = {"model": None, "device_bytes": None}
+        self.resident: dict[str, Any] = dict(NOTHING_RESIDENT)
+        self.resident_told = asyncio.Event()
         self.waits_up_to = 0 if options.resume_queue or not jobs.queue(project.db) else jobs.last_id(project.db)
         """Jobs with an id up to this one are taken only once somebody has said so."""
         self.server = Server(
-            address_of(project.directory).socket, self._answer, {"pid": os.getpid(), "host": socket.gethostname()}
+            address_of(project.directory).socket,
+            Answers(self).answer,
+            {"pid": os.getpid(), "host": socket.gethostname()},
         )
         self._log = log
         self._told = jobs.last_event_id(project.db)
         self._identity = _identity(project.directory)
         self._bell = asyncio.Event()
-        self._resident_told = asyncio.Event()
         self._stopping = False
         self._done: tuple[int, str] | None = None
         self._failed_starts = 0
@@ -124,7 +125,11 @@ class Supervisor:
             return
         self._stopping = True
         if self.running is not None and jobs.show(self.project.db, self.running).state == "running":
-            self._press(self.running, "the worker was asked to stop; the job is stopped after this step")
+            self.press(self.running, "the worker was asked to stop; the job is stopped after this step")
+        self.ring()
+
+    def ring(self) -> None:
+        """Look at once whether there is something to do."""
         self._bell.set()
 
     async def _look(self) -> None:
@@ -150,7 +155,7 @@ class Supervisor:
             await self._start_child()
         if self.running is None and self.engine is not None and self.engine.ready and not self._stopping:
             self._take_next(self.engine)
-        self._tell_news()
+        self.tell_news()
 
     def _take_next(self, engine: Engine) -> None:
         job_id = None
@@ -166,7 +171,7 @@ class Supervisor:
         limit_s = self.options.idle_timeout_s
         if limit_s is not None and self.resident["model"] and time.monotonic() - self._idle_since > limit_s:
             logger.info("idle for %g s: the model is unloaded", limit_s)
-            self.resident = {"model": None, "device_bytes": None}
+            self.resident = dict(NOTHING_RESIDENT)
             engine.order("unload")
 
     def _refuse_move(self) -> None:
@@ -192,8 +197,8 @@ class Supervisor:
         how = await engine.gone()
         logger.info("child %d %s", engine.pid, how)
         self.engine = None
-        self.resident = {"model": None, "device_bytes": None}
-        self._resident_told.set()
+        self.resident = dict(NOTHING_RESIDENT)
+        self.resident_told.set()
         if self.running is not None:
             self._done = self.running, f"its process {how}"
         self._bell.set()
@@ -201,10 +206,11 @@ class Supervisor:
     def _take_in(self, engine: Engine, message: Mapping[str, Any]) -> None:
         if "ready" in message:
             engine.ready, self._failed_starts, self._start_child_at = True, 0, 0.0
+            engine.order("keep", bytes=self.options.memory_bytes)
             self._bell.set()
         if "resident" in message:
             self.resident = message["resident"]
-            self._resident_told.set()
+            self.resident_told.set()
         if "ended" in message:
             self._done = message["ended"], "its process gave it up"
             engine.ready = not message["last"]
@@ -212,13 +218,13 @@ class Supervisor:
         if self.running is None:
             return
         if "started" in message:
-            self._announce(self.running, {"started": True, "job": self.running})
+            self._announce(self.running, started_line(self, self.running))
         if "progress" in message:
             self.stages = message["progress"]
-            self._announce(self.running, {"progress": self.stages, "job": self.running}, skippable=True)
+            self._announce(self.running, progress_line(self, self.running), skippable=True)
         if "note" in message:
             self.notes = [*self.notes, message["note"]][-_NOTES_KEPT:]
-            self._announce(self.running, {"note": message["note"], "job": self.running})
+            self._announce(self.running, note_line(self.running, message["note"]))
 
     def _settle(self, job_id: int, line: str) -> None:
         """The child is done with a job, or gone: give it an end if it has none yet, and sweep what it left."""
@@ -232,7 +238,7 @@ class Supervisor:
         self._done, self.running, self.stages, self.notes = None, None, [], []
         self._idle_since = time.monotonic()
 
-    def _press(self, job_id: int, line: str) -> None:
+    def press(self, job_id: int, line: str) -> None:
         """Ask the child to stop a job, and begin to wait for it."""
         if self.engine is not None:
             self.engine.order("cancel", job=job_id, stopping=self._stopping)
@@ -255,15 +261,15 @@ class Supervisor:
         """Write a step of a cancel, unless the disk is too full even for that: the steps themselves must go on."""
         try:
             jobs.add_event(self.project.db, job_id, "cancel", text)
-            self._tell_news()
+            self.tell_news()
         except pysqlite3.Error as error:
             logger.error("job %d: %s (not written: %s)", job_id, text, error)
 
-    def _tell_news(self) -> None:
+    def tell_news(self) -> None:
         """Announce what the job table has to say since the last time."""
         for event_id, job_id, event in jobs.news(self.project.db, self._told):
             self._told = event_id
-            self._announce(job_id, _event_message(event_id, job_id, event))
+            self._announce(job_id, event_line(self, event_id, job_id, event))
 
     def _announce(self, job_id: int, message: Mapping[str, Any], skippable: bool = False) -> None:
         for connection in self.server.connections:
@@ -275,81 +281,6 @@ class Supervisor:
         self._kept.add(kept)
         kept.add_done_callback(self._kept.discard)
         kept.add_done_callback(_log_fault)
-
-    async def _answer(self, request: Request, connection: Connection) -> Mapping[str, Any]:
-        match request.op:
-            case "status":
-                return status(self)
-            case "submit":
-                return self._submit(request)
-            case "cancel":
-                return self._cancel(request.integer("job"))
-            case "subscribe":
-                return self._subscribe(request, connection)
-            case "load" | "unload":
-                return await self._order_model(request.op)
-            case "resume":
-                self.waits_up_to = 0
-                self._bell.set()
-                return {"queue": [job.id for job in jobs.queue(self.project.db)]}
-            case _:
-                self.stop()
-                return {"pid": os.getpid()}
-
-    def _submit(self, request: Request) -> Mapping[str, Any]:
-        """Take a job that the client has inserted, or insert one for it (where only this node may write)."""
-        if "job" in request.arguments:
-            job = jobs.show(self.project.db, request.integer("job"))
-            self._bell.set()
-            return {"job": job.id, "waits": job.id <= self.waits_up_to}
-        kind, origin = request.text("kind"), Path(request.text("origin"))
-        try:
-            params = task(kind).params_type.model_validate(request.arguments.get("params"))
-        except ValidationError as error:
-            raise BadInput(f"{kind} does not take these params", f"`workbench {kind} --help`") from error
-        job_id = enqueue(kind, params, self.project, origin)
-        self._bell.set()
-        return {"job": job_id, "waits": False}
-
-    def _cancel(self, job_id: int) -> Mapping[str, Any]:
-        before = jobs.show(self.project.db, job_id).state
-        state = jobs.ask_cancel(self.project.db, job_id)
-        if before == "running":
-            self._press(job_id, "it is asked to stop after this step")
-        self._tell_news()
-        return {"job": job_id, "state": state}
-
-    def _subscribe(self, request: Request, connection: Connection) -> Mapping[str, Any]:
-        """Send a job's events (0: every job's) since one, and from now on all that happens to it."""
-        job, since = request.integer("job", 0), request.integer("since", 0)
-        if job:
-            jobs.show(self.project.db, job)
-        self._tell_news()
-        connection.job = job
-        for event_id, job_id, event in jobs.news(self.project.db, since):
-            connection.announce(job_id, _event_message(event_id, job_id, event))
-        if self.running is not None:
-            for note in self.notes:
-                connection.announce(self.running, {"note": note, "job": self.running})
-            connection.announce(self.running, {"progress": self.stages, "job": self.running})
-        return {"job": job}
-
-    async def _order_model(self, order: str) -> Mapping[str, Any]:
-        deadline = time.monotonic() + _LONGEST_WAIT_FOR_CHILD_S
-        while (self.engine is None or not self.engine.ready) and time.monotonic() < deadline:
-            await asyncio.sleep(_SECONDS_BETWEEN_TRIES)
-        if self.running is not None:
-            raise BadInput(f"job {self.running} is running", "wait for it, or cancel it")
-        if self.engine is None or not self.engine.ready:
-            raise WorkbenchError("the worker's child does not start", "`workbench worker logs` says why")
-        self._resident_told.clear()
-        self.engine.order(order)
-        await self._resident_told.wait()
-        return {"resident": self.resident}
-
-
-def _event_message(event_id: int, job_id: int, event: jobs.JobEvent) -> dict[str, Any]:
-    return {"event": {"id": event_id, "job": job_id, **asdict(event)}}
 
 
 def _log_fault(task: asyncio.Task[None]) -> None:

@@ -49,5 +49,5 @@ def test_given_no_room_for_one_row_when_swept_then_the_mend_is_told() -> None:
     def without_memory(edits: Edits, n_rows: int) -> Tensor:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    with pytest.raises(WorkbenchError, match="not enough memory for one edited run"):
+    with pytest.raises(WorkbenchError, match="not enough memory for a batch of one"):
         logits_at_doses(without_memory, ablation(), DOSES, 32)

@@ -19,6 +19,12 @@ class Batch:
     documents: Tensor
     positions: Tensor
 
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def __getitem__(self, rows: slice) -> "Batch":
+        return Batch(self.tokens[rows], self.mask[rows], self.documents[rows], self.positions[rows])
+
 
 def batch(lengths: list[int], seed: int = 0) -> Batch:
     width = max(lengths)

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from store import database
 from store.errors import WorkbenchError
 from tests.workbench.worker.scripted_task import register
 from workbench.worker.daemon import run_worker
@@ -53,8 +54,10 @@ def running_worker(directory: Path, **options: Any) -> Iterator[subprocess.Popen
 
 
 def main(directory: Path, options: dict[str, Any]) -> None:
-    """Be the worker."""
+    """Be the worker; with `refuse_wal` on a file system that has no WAL."""
     register()
+    if options.pop("refuse_wal", False):
+        database._wal_works = lambda directory: False
     try:
         run_worker(directory, WorkerOptions(patience=PATIENCE, **options), lambda: print("listens", flush=True))
     except WorkbenchError as error:

@@ -9,12 +9,15 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from store.job_memory import JobMemory
 from store.jobs import Job, JobEvent
 from workbench.tui.render.bars import bar, duration, percent
+from workbench.tui.render.document import value_text
 from workbench.tui.render.facts import facts, plain_table
 from workbench.tui.render.tokens import fit, show_text
 
 _BAR_CELLS = 10
+_NOT_KNOWN = JobMemory()
 _STATE_GLYPH = {
     "queued": "…", "running": "▶", "cancelling": "◼", "succeeded": "✓", "failed": "✗", "cancelled": "–",
     "interrupted": "!",
@@ -57,7 +60,7 @@ def _stage_words(stage: Mapping[str, Any]) -> str:
     return f"{show_text(stage['label'])} {stage['done']:g}/{stage['total']:g} {show_text(stage['unit'])}"
 
 
-def job_view(job: Job, events: Sequence[JobEvent]) -> Group:
+def job_view(job: Job, events: Sequence[JobEvent], memory: JobMemory = _NOT_KNOWN) -> Group:
     """Everything the project knows of one job but its result document."""
     about = facts(
         {
@@ -69,9 +72,22 @@ def job_view(job: Job, events: Sequence[JobEvent]) -> Group:
             "finished": job.finished_at,
             "wall time": duration(job.elapsed_s) if job.elapsed_s is not None else None,
             "processor time": duration(job.cpu_s) if job.cpu_s is not None else None,
+            "memory expected": _size(memory.estimated_bytes) or _without_formula(memory),
+            "memory taken": _size(memory.peak_bytes),
+            "memory taken on the GPU": _size(memory.device_peak_bytes),
         }
     )
     happened = plain_table("at", "event", "text")
     for event in events:
         happened.add_row(Text(event.at), Text(event.kind), Text(show_text(event.text)))
     return Group(about, Text("\nparams", style="dim"), facts(job.params), Text("\nevents", style="dim"), happened)
+
+
+def _without_formula(memory: JobMemory) -> str | None:
+    """Said in place of an estimate once a job without one has used the model."""
+    return None if memory.peak_bytes is None else "nobody knows: there is no formula for this kind"
+
+
+def _size(n_bytes: int | None) -> str | None:
+    """Bytes beside the loaded model, as `document_view` writes them."""
+    return None if n_bytes is None else value_text("_bytes", n_bytes)

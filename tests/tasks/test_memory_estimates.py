@@ -1,0 +1,77 @@
+"""Estimates beside real peaks, on the embedded model."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from store.job_memory import memory_of
+from store.project import Project
+from tasks.context import Context
+from tasks.dictionaries.sae import SparseAutoencoder
+from tasks.execute import execute
+from tasks.memory_estimates import FACTOR, estimated_bytes
+from tasks.model.language_model import LanguageModel
+from tasks.model.sources import describe_model
+from tasks.registry import task
+from tests.tiny import tiny_language_model
+
+PROMPT = "The capital of France is"
+JOBS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("trace", {"prompt": PROMPT, "dictionary": "random", "max_logits": 2}),
+    ("trace", {"prompt": PROMPT, "max_nodes": 60, "max_logits": 2, "batch": 8}),
+    ("evaluate", {"dictionary": "random", "tokens": 300, "window": 300}),
+    ("capture", {"layers": "3-8", "tokens": 3000}),
+    ("train", {"layers": "3", "tokens": 3000, "features": 256, "l0": 8, "epochs": 1, "name": "new"}),
+)
+
+
+@pytest.fixture(scope="module")
+def context(embedded: LanguageModel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Context]:
+    """A project on the embedded model with random autoencoders on two layers."""
+    directory = tmp_path_factory.mktemp("estimates") / "project"
+    with Project.create(directory, describe_model(embedded), "0.1.0") as project:
+        generator = torch.Generator().manual_seed(0)
+        for layer in (10, 20):
+            weight = torch.randn(2048, embedded.d_mlp, generator=generator) * embedded.d_mlp**-0.5
+            bias = weight.new_zeros(embedded.d_mlp)
+            sae = SparseAutoencoder(layer, weight, weight[:, 0].clone(), weight.clone(), bias, 32, 2048)
+            stored = project.files.write("weights", f"random-L{layer}.safetensors", sae.save)
+            with project.transaction():
+                project.db.table("dictionary").insert(
+                    {"name": "random", "kind": "sae", "layer": layer, "n_features": 2048, "objective": "topk",
+                     "file_id": project.record_file(stored), "config": sae.config(), "metrics": "{}"}
+                )  # fmt: skip
+        yield Context(project, _model=embedded)
+
+
+@pytest.mark.embedded
+@pytest.mark.parametrize(("kind", "options"), JOBS, ids=[f"{kind} {number}" for number, (kind, _) in enumerate(JOBS)])
+def test_given_a_job_when_it_has_run_then_its_peak_lies_within_the_factor_of_the_estimate(
+    context: Context, kind: str, options: dict[str, Any]
+) -> None:
+    document = execute(kind, task(kind).params_type(**options), context)
+    found = memory_of(context.project.db, document["job"])
+    assert found.estimated_bytes is not None
+    assert found.peak_bytes is not None
+    assert found.peak_bytes / FACTOR <= found.estimated_bytes <= found.peak_bytes * FACTOR, found
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("trace", {"behaviour": "capitals"}),
+        ("trace", {"prompt": "w1 w2 w3", "dictionary": "unheard of"}),
+        ("trace", {"prompt": ""}),
+        ("intervene", {"prompt": "w1 w2 w3"}),
+        ("train", {"capture": 1}),
+    ],
+)
+def test_given_options_that_decide_on_the_way_or_are_bad_when_estimated_then_nothing_is_made_up(
+    tmp_path: Path, kind: str, options: dict[str, Any]
+) -> None:
+    model = tiny_language_model("llama")
+    with Project.create(tmp_path / "project", describe_model(model), "0.1.0") as project:
+        assert estimated_bytes(kind, task(kind).params_type(**options), project, model) is None
