@@ -8,7 +8,6 @@ from typing import ClassVar
 
 from rich.cells import cell_len
 from rich.text import Text
-from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
@@ -16,12 +15,13 @@ from textual.message import Message
 from textual.widgets import Input, Static
 
 from workbench.tui.render.tokens import fit, show_text
+from workbench.tui.widgets.inert_input import InertInput
 from workbench.tui.widgets.line_list import CURSOR
 
 _PROMPT = " edit › "
 
 
-class _Line(Input):
+class _Line(InertInput):
     """The input; keys that it does not know are the edit line's."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -43,12 +43,6 @@ class _Line(Input):
     def action_leave(self) -> None:
         """Leave the line as it is."""
         self.post_message(EditLine.Left(self._edit_line))
-
-    def _on_paste(self, event: events.Paste) -> None:
-        """Keep line ends out without losing what follows them; an empty paste is nothing."""
-        self.insert_text_at_cursor(" ".join(event.text.splitlines()))
-        event.stop()
-        event.prevent_default()
 
     @property
     def _edit_line(self) -> EditLine:
@@ -114,20 +108,20 @@ class EditLine(Vertical):
         """The line and what stands under it."""
         with Horizontal():
             yield Static(Text(_PROMPT), id="edit-prompt")
-            yield _Line(placeholder=self._hint, compact=True, select_on_focus=False)
+            yield _Line(placeholder=self._hint, compact=True)
         yield Static("", id="edit-fault")
         yield Static("", id="edit-offers")
 
     @property
     def text(self) -> str:
-        """What is in the line."""
-        return self.query_one(_Line).value
+        """What the line means."""
+        return self.query_one(_Line).meant
 
     @text.setter
     def text(self, text: str) -> None:
         line = self.query_one(_Line)
         line.value = text
-        line.cursor_position = len(text)
+        line.cursor_position = len(line.value)
 
     @property
     def is_typed_in(self) -> bool:
@@ -170,12 +164,12 @@ class EditLine(Vertical):
     def on_input_changed(self, event: Input.Changed) -> None:
         """Tell what was typed."""
         event.stop()
-        self.post_message(self.Changed(self, event.value))
+        self.post_message(self.Changed(self, self.text))
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Tell that it is meant."""
         event.stop()
-        self.post_message(self.Entered(self, event.value))
+        self.post_message(self.Entered(self, self.text))
 
     def _draw_offers(self) -> None:
         shown = self.query_one("#edit-offers", Static)

@@ -27,8 +27,7 @@ class OptionsPane(BoardPane):
     def action_prompt(self) -> None:
         """Type another prompt."""
         prompt = self.view.setup.prompt
-        typed = prompt if prompt.isprintable() else ""
-        self._ask("The prompt", typed, check_prompt, lambda text: self.board.with_prompt(text, self.view.ground))
+        self._ask("The prompt", prompt, check_prompt, lambda text: self.board.with_prompt(text, self.view.ground))
 
     def action_target(self) -> None:
         """Choose the decisive token and its rival."""
