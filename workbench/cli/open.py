@@ -19,16 +19,17 @@ def open_app(
     ctx: typer.Context,
     follow: Annotated[bool, typer.Option("--follow", help="Only show what another terminal's app shows.")] = False,
     low_bandwidth: Annotated[bool, typer.Option("--low-bandwidth", help="No animation, fewer frames.")] = False,
+    worker: Annotated[bool, typer.Option("--worker/--no-worker", help="Start a worker if none runs.")] = True,
 ) -> None:
     """The app: baselines, features, graphs, interventions and jobs of a project in one terminal."""
-    raise typer.Exit(open_meant(ctx, follow, low_bandwidth))
+    raise typer.Exit(open_meant(ctx, follow, low_bandwidth, worker))
 
 
-def open_meant(ctx: typer.Context, follow: bool = False, low_bandwidth: bool = False) -> int:
+def open_meant(ctx: typer.Context, follow: bool = False, low_bandwidth: bool = False, worker: bool = True) -> int:
     """Run the app on the project that the command line means; its exit code."""
     from workbench.tui.launch import launch
 
-    return launch(_project_or_none(ctx), follow, low_bandwidth)
+    return launch(_project_or_none(ctx), follow, low_bandwidth, worker)
 
 
 def _project_or_none(ctx: typer.Context) -> Path | None:

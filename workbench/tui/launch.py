@@ -16,9 +16,10 @@ def is_terminal() -> bool:
     return all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr))
 
 
-def launch(directory: Path | None, follow: bool = False, low_bandwidth: bool = False) -> int:
+def launch(directory: Path | None, follow: bool = False, low_bandwidth: bool = False, worker: bool = True) -> int:
     """Run the app on the project in `directory` and return its exit code; with None, first make or find a project.
 
+    With `worker`, one is started if none runs.
     Raises `BadInput` where there is no terminal, and what is wrong with a project that cannot be opened.
     """
     if not is_terminal():
@@ -33,7 +34,7 @@ def launch(directory: Path | None, follow: bool = False, low_bandwidth: bool = F
             return 0
     from workbench.tui.app import Workbench
 
-    app = Workbench(directory, follow, low_bandwidth)
+    app = Workbench(directory, follow, low_bandwidth, worker)
     code = app.run()
     if app.fault is not None:
         raise app.fault
