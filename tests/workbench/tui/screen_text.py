@@ -41,8 +41,12 @@ async def until(pilot: Pilot[int], words: str) -> str:
 
 
 def assert_golden_screen(name: str, app: App[int]) -> None:
-    """The screen is what the golden file `NAME_COLUMNSxLINES` holds; WORKBENCH_GOLDEN=write writes it."""
-    text = screen_text(app)
+    """The screen from the pane on is what the golden file `NAME_COLUMNSxLINES` holds; WORKBENCH_GOLDEN=write writes it.
+
+    What stands over the pane names directories and the state of a worker.
+    """
+    above = app.screen_stack[0].query_one("ContentSwitcher").region.y
+    text = "\n".join(screen_text(app).split("\n")[above:])
     path = _DIRECTORY / f"{name}_{app.size.width}x{app.size.height}.txt"
     if os.environ.get("WORKBENCH_GOLDEN") == "write":
         path.parent.mkdir(exist_ok=True)
