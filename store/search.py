@@ -7,16 +7,11 @@ top-activating examples, and the tokens that it promotes. It stores no text of i
 from __future__ import annotations
 
 import struct
-import time
 import unicodedata
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
-import pysqlite3
-
-from store.errors import BadInput, Damaged, Missing
+from store.errors import BadInput, Damaged
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -25,10 +20,12 @@ MAX_TERMS = 16
 """Words in one search."""
 MAX_CHARACTERS = 1000
 """Characters in one search."""
+LABEL_WEIGHTS = "4.0, 1.0, 2.0"
+"""What a word counts for in a label, in examples, and among promoted tokens (BM25)."""
+SHORTEST_BEGINNING = 3
+"""Characters from which the last word, if it is ASCII, also finds longer ones: too many words begin with fewer."""
 _EXAMPLE = struct.Struct("<IIf")
 _MAX_EXAMPLES = 255
-_LABEL_WEIGHT, _EXAMPLES_WEIGHT, _PROMOTED_WEIGHT = 4.0, 1.0, 2.0
-_INSTRUCTIONS_BETWEEN_LOOKS = 1000
 
 
 class Example(NamedTuple):
@@ -37,24 +34,6 @@ class Example(NamedTuple):
     document: int
     position: int
     activation: float
-
-
-@dataclass(frozen=True)
-class FoundFeature:
-    """One row of a search. `score` is BM25, larger is better; `density` is the share of tokens it is active on."""
-
-    dictionary: str
-    layer: int
-    feature: int
-    label: str
-    score: float
-    density: float
-    maximum: float
-
-    @property
-    def name(self) -> str:
-        """The feature as it is written everywhere: L12/345."""
-        return f"L{self.layer}/{self.feature}"
 
 
 def pack_examples(examples: Sequence[Example]) -> bytes:
@@ -76,70 +55,29 @@ def unpack_examples(packed: bytes) -> list[Example]:
 
 def index_feature(db: Database, feature_id: int, label: str, examples: str, promoted: str) -> None:
     """Make a feature findable by its label, the text around its examples, and its promoted tokens."""
-    texts = [_encodable(text) for text in (label, examples, promoted)]
+    texts = [encodable(text) for text in (label, examples, promoted)]
     db.execute(
         "INSERT OR REPLACE INTO feature_fts (rowid, label, examples, promoted) VALUES (?, ?, ?, ?)",
         [feature_id, *texts],
     )
 
 
-def relabel(db: Database, feature_id: int, label: str, examples: str, promoted: str) -> None:
-    """Give a feature a new label, in its row and in the index; `Missing` if there is no such feature.
+def match_expression(words: Sequence[str]) -> str:
+    """The FTS5 query for all of `words`: each one a quoted string, the last one also a beginning.
 
-    The index keeps no text, so the other two texts are needed again. Call it inside a transaction.
+    No character of them has a meaning to FTS5; a word of several stands for these beside each other. `BadInput` if none
+    holds a letter or a digit, or they are too many.
     """
-    if db.execute("UPDATE feature SET label = ? WHERE id = ?", [_encodable(label), feature_id]).rowcount != 1:
-        raise Missing(f"no feature with row {feature_id}", "`workbench features search` shows the features there are")
-    index_feature(db, feature_id, label, examples, promoted)
-
-
-def search_features(
-    db: Database,
-    words: str,
-    *,
-    dictionary: str | None = None,
-    layers: Collection[int] | None = None,
-    density: tuple[float, float] = (0.0, 1.0),
-    limit: int = 20,
-    time_limit_s: float = 2.0,
-) -> list[FoundFeature]:
-    """The features in which all the words occur, best first; the last word also finds longer ones that begin like it.
-
-    `words` is anything a person may type: it is quoted here, so no character has a meaning to FTS5. `density` is an
-    inclusive range. Raises `BadInput` for no words, more than 16, or a search that takes longer than `time_limit_s`.
-    """
-    filters = ["feature.density BETWEEN ? AND ?"]
-    values: list[Any] = [*density]
-    if dictionary is not None:
-        filters.append("dictionary.name = ?")
-        values.append(_encodable(dictionary))
-    if layers is not None:
-        filters.append(f"dictionary.layer IN ({', '.join('?' * len(layers))})")
-        values.extend(layers)
-    sql = f"""
-        SELECT dictionary.name, dictionary.layer, feature.feature, feature.label,
-            -bm25(feature_fts, {_LABEL_WEIGHT}, {_EXAMPLES_WEIGHT}, {_PROMOTED_WEIGHT}) AS score,
-            feature.density, feature.maximum
-        FROM feature_fts JOIN feature ON feature.id = feature_fts.rowid
-            JOIN dictionary ON dictionary.id = feature.dictionary_id
-        WHERE feature_fts MATCH ? AND {" AND ".join(filters)}
-        ORDER BY score DESC, feature.id LIMIT ?"""
-    match = match_expression(words)
-    with _time_limit(db, time_limit_s):
-        rows = db.execute(sql, [match, *values, limit]).fetchall()
-    return [FoundFeature(*row) for row in rows]
-
-
-def match_expression(words: str) -> str:
-    """The FTS5 query for all of `words`: each one a quoted string, the last one a prefix. `BadInput` if unusable."""
-    terms = [term for term in _encodable(words).replace("\0", " ").split() if any(map(_is_in_tokens, term))]
+    terms = [term for term in (encodable(word).replace("\0", " ") for word in words) if any(map(_is_in_tokens, term))]
     if not terms:
         raise BadInput("nothing to search for", "give a word, or a part of one, with letters or digits")
-    if len(terms) > MAX_TERMS or len(words) > MAX_CHARACTERS:
-        given = f"a search of {len(terms)} words and {len(words)} characters"
+    n_characters = sum(map(len, words))
+    if len(terms) > MAX_TERMS or n_characters > MAX_CHARACTERS:
+        given = f"a search of {len(terms)} words and {n_characters} characters"
         raise BadInput(given, f"give at most {MAX_TERMS} words and {MAX_CHARACTERS} characters")
-    doubled = (term.replace('"', '""') for term in terms)
-    return " AND ".join(f'"{term}"' for term in doubled) + " *"
+    quoted = ['"{}"'.format(term.replace('"', '""')) for term in terms]
+    is_beginning = len(terms[-1]) >= SHORTEST_BEGINNING or not terms[-1].isascii()
+    return " AND ".join(quoted) + (" *" if is_beginning else "")
 
 
 def _is_in_tokens(character: str) -> bool:
@@ -148,21 +86,6 @@ def _is_in_tokens(character: str) -> bool:
     return category[0] in "LN" or category == "Co"
 
 
-def _encodable(text: str) -> str:
+def encodable(text: str) -> str:
     """The text with lone surrogates replaced, because UTF-8 cannot hold them."""
     return text.encode("utf-8", "replace").decode("utf-8")
-
-
-@contextmanager
-def _time_limit(db: Database, seconds: float) -> Iterator[None]:
-    """Interrupt any query inside that runs for longer, and say so as `BadInput`."""
-    deadline = time.monotonic() + seconds
-    db.conn.set_progress_handler(lambda: time.monotonic() > deadline, _INSTRUCTIONS_BETWEEN_LOOKS)
-    try:
-        yield
-    except pysqlite3.OperationalError as error:
-        if time.monotonic() <= deadline:
-            raise
-        raise BadInput(f"the search took longer than {seconds:g} s", "give longer words, or name a layer") from error
-    finally:
-        db.conn.set_progress_handler(None, 0)

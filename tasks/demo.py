@@ -127,9 +127,9 @@ def _validating(documents: Documents, which: str) -> Options:
 
 
 def _search(context: Context, options: Options) -> dict[str, Any]:
-    from store import features
+    from tasks.graphs.active_features import search_documents
 
-    return {"features": features.search(context.project.db, options["words"])}
+    return {"features": search_documents(context.project, options["words"])}
 
 
 def _verify(context: Context, options: Options) -> dict[str, Any]:

@@ -7,8 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from store.contexts import N_CONTEXTS, TOKENS_AFTER, TOKENS_BEFORE, pack_contexts
+from store.contexts import Context as StoredContext
 from store.errors import BadInput
-from store.search import Example, index_feature, pack_examples
+from store.search import Example, encodable, index_feature, pack_examples
 from tasks.params import Params as _Params
 from tasks.params import option
 
@@ -57,6 +59,8 @@ class IndexedFeature:
     """The tokens of its strongest examples, each once, strongest first."""
     example_text: str
     """What search finds it by, beside promoted tokens: the words around its strongest examples."""
+    contexts: list[StoredContext]
+    """Its strongest examples as texts, for the card."""
 
 
 @dataclass(frozen=True)
@@ -66,12 +70,16 @@ class Result:
     params: Params
     n_tokens: int
     layers: dict[int, list[IndexedFeature]]
+    token_texts: dict[int, str]
+    """Of the tokens in contexts."""
 
     def save(self, project: Project, job_id: int) -> dict[str, Any]:
         """The rows of tables `feature`, `example` and the search index, in place of older ones; labels stay."""
         from tasks.dictionaries.loading import dictionary_ids
 
         ids = dictionary_ids(project, self.params.dictionary)
+        texts = ((token, encodable(text)) for token, text in self.token_texts.items())
+        project.db.conn.executemany("INSERT OR REPLACE INTO token_text (token, text) VALUES (?, ?)", texts)
         for layer, features in self.layers.items():
             labels = _forget(project, ids[layer])
             for feature in features:
@@ -130,7 +138,11 @@ def run(params: Params, context: Context) -> Result:
         for layer in layers:
             described[layer] = _described(params, model, held, layer, statistics[layer], reader)
             stage.advance()
-    return Result(params, next(iter(statistics.values())).n_tokens, described)
+    tokens = {
+        token for layer in described.values() for feature in layer for c in feature.contexts for token in c.tokens
+    }
+    texts = {token: model.token_text(token) for token in sorted(tokens)}
+    return Result(params, next(iter(statistics.values())).n_tokens, described, texts)
 
 
 def feature_card(project: Project, model: LanguageModel, name: str, dictionary: str | None = None) -> FeatureCard:
@@ -208,7 +220,7 @@ def _described(
     weights = token_weights(model, held[layer], params.promoted)
     summaries = [statistics.summary(feature) for feature in range(held[layer].n_features)]
     in_search = [summary.examples[:_EXAMPLES_IN_SEARCH] for summary in summaries]
-    reader.prefetch(example.document for examples in in_search for example in examples)
+    reader.prefetch(example.document for summary in summaries for example in summary.examples[:N_CONTEXTS])
     return [
         IndexedFeature(
             feature,
@@ -217,6 +229,7 @@ def _described(
             _ranked(model, weights.suppressed[feature], weights.suppressed_logits[feature]),
             _fires_on(model, reader, in_search[feature]),
             "\n".join(_words(model, reader, example) for example in in_search[feature]),
+            _contexts(reader, summary),
         )
         for feature, summary in enumerate(summaries)
     ]
@@ -237,6 +250,17 @@ def _words(model: LanguageModel, reader: ContextReader, example: Example) -> str
     """A few tokens around an example, as text."""
     found = reader.read_context(example.document, example.position, _TOKENS_BEFORE_IN_SEARCH, _TOKENS_AFTER_IN_SEARCH)
     return str(model.tokenizer.decode(found.tokens))
+
+
+def _contexts(reader: ContextReader, summary: FeatureSummary) -> list[StoredContext]:
+    """The strongest examples with their tokens, and the feature's activation on each."""
+    found = []
+    for example, window in zip(summary.examples, summary.windows, strict=False):
+        text = reader.read_context(example.document, example.position, TOKENS_BEFORE, TOKENS_AFTER)
+        first = TOKENS_BEFORE - text.at
+        values = tuple(window[first : first + len(text.tokens)])
+        found.append(StoredContext(*example, tuple(text.tokens), values, text.at))
+    return found
 
 
 def _context(model: LanguageModel, reader: ContextReader, example: Example) -> FeatureContext:
@@ -278,6 +302,10 @@ def _insert(project: Project, dictionary_id: int, feature: IndexedFeature, label
     feature_id = int(cursor.lastrowid or 0)
     project.db.execute(
         "INSERT INTO example (feature_id, packed) VALUES (?, ?)", [feature_id, pack_examples(summary.examples)]
+    )
+    project.db.execute(
+        "INSERT INTO context (feature_id, words, packed) VALUES (?, ?, ?)",
+        [feature_id, encodable(feature.example_text), pack_contexts(feature.contexts)],
     )
     index_feature(project.db, feature_id, label, feature.example_text, " ".join(token for token, _ in feature.promoted))
 

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from store.contexts import N_CONTEXTS, TOKENS_AFTER, TOKENS_BEFORE
 from store.search import Example
 from tasks.dictionaries.protocol import Dictionary
 
@@ -28,6 +29,9 @@ class FeatureSummary:
     """See `HISTOGRAM_BINS`."""
     examples: list[Example]
     """The strongest, strongest first."""
+    windows: list[list[float]]
+    """Activations around the first `N_CONTEXTS` of them, from `TOKENS_BEFORE` tokens before to `TOKENS_AFTER` after;
+    NaN where the rows do not say (outside the window of text that was read, or the batch)."""
 
 
 class FeatureStatistics:
@@ -43,6 +47,8 @@ class FeatureStatistics:
         self._histogram = torch.zeros(n_features * HISTOGRAM_BINS, dtype=torch.long)
         self._strongest = torch.zeros(n_features, n_examples)
         self._places = torch.zeros(n_features, n_examples, 2, dtype=torch.long)
+        self._offsets = torch.arange(-TOKENS_BEFORE, TOKENS_AFTER + 1)
+        self._windows = torch.full((n_features, min(n_examples, N_CONTEXTS), len(self._offsets)), torch.nan).half()
 
     @torch.no_grad()
     def add(self, h: Float[Tensor, "rows m"], documents: Int[Tensor, " rows"], positions: Int[Tensor, " rows"]) -> None:
@@ -71,6 +77,7 @@ class FeatureStatistics:
             mean=float(self._total[feature]) / max(1, count),
             histogram=self._histogram[first:last].tolist(),
             examples=examples,
+            windows=self._windows[feature, : len(examples)].tolist(),
         )
 
     def _count_active(self, z: Float[Tensor, "rows n_features"]) -> None:
@@ -86,7 +93,24 @@ class FeatureStatistics:
         n_examples = self._strongest.shape[1]
         strongest, rows = z.T.topk(min(n_examples, len(z)), dim=1)
         merged = torch.cat([self._strongest, strongest], dim=1)
+        windows = torch.cat([self._windows, self._around(z, places, rows[:, : self._windows.shape[1]])], dim=1)
         where = torch.cat([self._places, places[rows]], dim=1)
         order = merged.argsort(dim=1, descending=True, stable=True)[:, :n_examples]
         self._strongest = merged.gather(1, order)
         self._places = where.gather(1, order[:, :, None].expand(-1, -1, 2))
+        # The first few of the merged are among the first few of either part, so their windows are at hand.
+        n_kept = self._windows.shape[1]
+        first = order[:, :n_kept]
+        first = torch.where(first < n_examples, first, first - n_examples + n_kept)
+        self._windows = windows.gather(1, first[:, :, None].expand(-1, -1, len(self._offsets)))
+
+    def _around(
+        self, z: Float[Tensor, "rows n_features"], places: Int[Tensor, "rows 2"], rows: Int[Tensor, "n_features top"]
+    ) -> Float[Tensor, "n_features top window"]:
+        """Each feature's activations on the tokens around its `rows`, NaN where the batch does not hold that token."""
+        there = rows[:, :, None] + self._offsets
+        inside = there.clamp(0, len(z) - 1)
+        expected = torch.stack(torch.broadcast_tensors(places[rows, 0, None], places[rows, 1, None] + self._offsets))
+        found = (there == inside) & (places[inside] == expected.permute(1, 2, 3, 0)).all(-1)
+        features = torch.arange(z.shape[1])[:, None, None]
+        return torch.where(found, z[inside, features], torch.nan).half()

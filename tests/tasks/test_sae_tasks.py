@@ -17,9 +17,10 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from store.errors import BadInput, Cancelled, Damaged, WorkbenchError
-from store.features import find
+from store.feature_query import parse_query
+from store.feature_search import find_features
+from store.features import find, rows_of
 from store.project import Project
-from store.search import search_features
 from tasks.corpora.tokens import split_of
 from tasks.dictionaries.activations import CapturedActivations, StreamedActivations
 from tasks.dictionaries.corpus_text import CorpusText
@@ -324,8 +325,7 @@ def test_a_card_shows_the_very_words_and_search_finds_the_feature_by_them(projec
         assert context.token == words[context.position]
         assert context.before == words[max(0, context.position - 12) : context.position]
         assert context.after == words[context.position + 1 : context.position + 5]
-    found = search_features(project.db, card.contexts[0].token, dictionary="sae", layers=[0], limit=100)
-    assert "L0/3" in [each.name for each in found]
+    assert "L0/3" in found_names(project, f'"{card.contexts[0].token}" set:sae layer:0')
 
 
 def test_indexing_again_replaces_rows_and_keeps_labels(project: Project) -> None:
@@ -337,4 +337,11 @@ def test_indexing_again_replaces_rows_and_keeps_labels(project: Project) -> None
     sae_project.run(project, "index", layers="2", tokens=200)
     assert project.db.table("feature").count == 64
     assert find(project.db, "L2/3").label == find(project.db, "L0/3").label == "words of three"
-    assert "L2/3" in [each.name for each in search_features(project.db, "three", limit=50)]
+    assert "L2/3" in found_names(project, "three")
+    assert "L2/3" in found_names(project, "label:three")
+
+
+def found_names(project: Project, query: str) -> list[str]:
+    """The names of the features that a query finds."""
+    ids = find_features(project.db, parse_query(query)).ids.tolist()
+    return [row.name for row in rows_of(project.db, ids).values()]

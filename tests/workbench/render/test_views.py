@@ -20,7 +20,7 @@ from workbench.tui.render.baseline import baseline_view
 from workbench.tui.render.dictionaries import set_document, set_table, set_view
 from workbench.tui.render.document import document_view
 from workbench.tui.render.evaluation import evaluation_view
-from workbench.tui.render.features import feature_card, feature_table, sparkline
+from workbench.tui.render.features import feature_table, sparkline
 from workbench.tui.render.graph_list import graph_table
 from workbench.tui.render.job_list import job_table, job_view
 from workbench.tui.render.machine import machine_table
@@ -72,9 +72,6 @@ FEATURE: dict[str, Any] = {
     "histogram": [100, 50, 10, 0, 1],
     "promoted": [[" Paris", 2.5], ["\u202e", 1.0]],
     "suppressed": [[" the", -1.5]],
-    "examples": [
-        {"activation": 12.5, "before": ["the", " capital", " of"], "token": " France", "after": [" is", "\n", "Paris"]}
-    ],
 }
 IMPORTED = {"k": None, "activation": "jumprelu", "imported_from": {"format": "saelens", "architecture": "gated"}}
 
@@ -97,7 +94,6 @@ VIEWS: dict[str, RenderableType] = {
     "dictionary": set_view(set_document([record(4)]) | {"graphs": [7, 9]}, [record(4)]),
     "baseline": baseline_view(BASELINE),
     "features": feature_table([FEATURE, FEATURE | {"label": HOSTILE}]),
-    "feature_card": feature_card(FEATURE),
     "graph_list": graph_table([GRAPH]),
     "job_list": job_table([JOB]),
     "job": job_view(JOB, [JobEvent("2026-01-01T00:01:31.000+00:00", "warning", HOSTILE)]),

@@ -1,4 +1,4 @@
-"""Features: a list found by a search, and the card of one."""
+"""Features in lists: a table for the command line, and one line a feature for the app."""
 
 from __future__ import annotations
 
@@ -6,58 +6,86 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich.console import Group, RenderableType
+from rich.cells import cell_len
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from workbench.tui.render.bars import number
-from workbench.tui.render.facts import facts, plain_table
-from workbench.tui.render.tokens import show_text, show_token
+from store.features import FeatureRow
+from workbench.tui.render.bars import number, percent, signed
+from workbench.tui.render.facts import plain_table
+from workbench.tui.render.tokens import fit, show_text, show_token
 
+STAR = "★"
 _SPARKS = " ▁▂▃▄▅▆▇█"
+_NAME, _DENSITY, _NUMBER = 13, 9, 9
+"""Cells of a list's columns."""
 
 
 def feature_table(features: Sequence[Mapping[str, Any]]) -> Table:
-    """One line a feature: name, density (share of tokens), largest activation, and its label or promoted tokens."""
-    table = plain_table("dictionary", "feature", "density", "max", "about")
+    """One line a feature: name, density (share of tokens), largest activation, and its label or promoted tokens.
+
+    In a search of a graph also its activation there, with the position, and its predicted effect there in nats.
+    """
+    in_graph = any("activation" in feature for feature in features)
+    extra = ("active at", "effect/nats") if in_graph else ()
+    table = plain_table("dictionary", "feature", "density", "max", *extra, "about")
     for feature in features:
-        numbers = (number(feature.get("density"), 4), number(feature.get("maximum"), 2))
+        numbers = [number(feature.get("density"), 4), number(feature.get("maximum"), 2)]
+        if in_graph:
+            numbers += [_active_at(feature), signed(feature.get("predicted_effect"))]
         name = show_text(str(feature.get("dictionary", "")))
         table.add_row(*map(Text, (name, show_text(str(feature["feature"])), *numbers, _about(feature))))
     return table
 
 
-def feature_card(feature: Mapping[str, Any]) -> Group:
-    """Everything known of one feature: numbers, promoted and suppressed tokens, top examples with their contexts."""
-    parts: list[RenderableType] = [
-        facts(
-            {
-                "feature": f"{feature['dictionary']} {feature['feature']}",
-                "label": feature.get("label") or None,
-                "density": f"{number(feature['density'], 5)} of tokens",
-                "largest activation": number(feature["maximum"], 3),
-                "mean when active": number(feature["mean"], 3),
-                "activations": sparkline(feature.get("histogram") or []),
-                "fires on": " ".join(show_token(str(token)) for token in feature.get("fires_on", [])) or None,
-                "promotes": token_list(feature["promoted"]),
-                "suppresses": token_list(feature["suppressed"]),
-            }
-        )
-    ]
-    if feature.get("examples"):
-        parts.append(Text("\nstrongest examples", style="dim"))
-        parts += [example_line(example) for example in feature["examples"]]
+def list_heading(width: int, in_graph: bool = False) -> Text:
+    """The names and units of the columns of `feature_line`."""
+    line = f"  {'feature':{_NAME}}{'density':>{_DENSITY}}{'maximum':>{_NUMBER}}"
+    if in_graph:
+        line += f"{'active':>{_NUMBER}}{'effect':>{_NUMBER}}"
+    about = "label, or fires on → promotes" if not in_graph else "(effect: predicted, nats)  label, or fires on"
+    return Text(fit(f"{line}  {about}", width), style="dim", no_wrap=True)
+
+
+def feature_line(row: FeatureRow, width: int, activity: tuple[float, float] | None = None) -> Text:
+    """`★ L14/345   0.78 %  21.02  capital cities`, in at most `width` cells.
+
+    `activity` is (activation, predicted effect in nats) in the graph that is searched.
+    """
+    line = Text(f"{STAR if row.starred else ' '} ", no_wrap=True)
+    line.append(fit(row.name, _NAME - 1).ljust(_NAME), style="bold")
+    line.append(f"{percent(row.density, 2):>{_DENSITY}}{number(row.maximum, 2):>{_NUMBER}}")
+    if activity is not None:
+        line.append(f"{number(activity[0], 2):>{_NUMBER}}{signed(activity[1]):>{_NUMBER}}")
+    line.append("  ")
+    room = max(width - cell_len(line.plain), 0)
+    if row.label:
+        return line.append(fit(show_text(row.label), room))
+    if not row.maximum:
+        return line.append(fit("silent", room), style="dim")
+    return line.append(fit(about(row.fires_on, [token for token, *_ in row.promoted]), room), style="dim")
+
+
+def neighbours_view(document: Mapping[str, Any], width: int) -> Group:
+    """What is like a feature: by decoder cosine in its layer, by promoted tokens in common in the others."""
+    name = show_text(f"{document['dictionary']} {document['feature']}")
+    parts = [
+        Text(name, style="bold"),
+        Text(f"\nin layer {document['layer']}, by cosine of decoder rows", style="dim"),
+        *(_neighbour(row, number(row["cosine"], 3), width) for row in document["by_decoder"]),
+        Text("\nin other layers, by promoted tokens in common", style="dim"),
+        *(_neighbour(row, f"{row['tokens_in_common']} of {len(row['promoted'])}", width)
+          for row in document["by_tokens"]),
+    ]  # fmt: skip
+    if not document["by_tokens"]:
+        parts.append(Text("none has two"))
     return Group(*parts)
 
 
-def example_line(example: Mapping[str, Any]) -> Text:
-    """`12.3  …before ▐token▌ after…`: the activating token stands out by brackets, not by colour alone."""
-    line = Text(f"{number(example['activation'], 2):>8}  ")
-    line.append(show_text("".join(example["before"])))
-    line.append(f"⟦{show_token(example['token'])}⟧", style="bold reverse")
-    line.append(show_text("".join(example["after"])))
-    line.no_wrap, line.overflow = True, "ellipsis"
-    return line
+def _neighbour(row: Mapping[str, Any], likeness: str, width: int) -> Text:
+    line = f"{likeness:>8}  {show_text(str(row['feature'])):{_NAME}}{percent(row['density'], 2):>{_DENSITY}}  "
+    return Text(fit(line + _about(row), width), no_wrap=True)
 
 
 def token_list(pairs: Sequence[Sequence[Any]]) -> str:
@@ -69,6 +97,12 @@ def sparkline(counts: Sequence[float]) -> str:
     """Counts as one row of eighth blocks, the largest full; an empty bin is a blank."""
     top = max(counts, default=0)
     return "".join(_SPARKS[math.ceil(8 * count / top) if top else 0] for count in counts)
+
+
+def _active_at(feature: Mapping[str, Any]) -> str:
+    if "activation" not in feature:
+        return "–"
+    return f"{number(feature['activation'], 2)} @{feature['position']}"
 
 
 def _about(feature: Mapping[str, Any]) -> str:

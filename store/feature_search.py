@@ -1,0 +1,244 @@
+"""Finding features among a million: the ids that a query asks for, in order, and the rows of one page of them.
+
+Ids come as one string out of SQLite (`group_concat`), which a thread that draws is not held up by. Words are ranked by
+BM25 only where not too many features have them: ranking a word that a third of a million features have takes seconds.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pysqlite3
+from numpy.typing import NDArray
+
+from store.errors import BadInput
+from store.feature_query import Bound, FeatureQuery
+from store.search import LABEL_WEIGHTS, encodable, match_expression
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+Ids = NDArray[np.int64]
+MOST_RANKED = 3000
+"""Features that have the words: more are not ranked but listed by layer, the labelled ones first, and cut here."""
+SORTS = ("place", "density", "rarity", "maximum", "label")
+"""By layer and number; most frequent first; rarest first, silent ones last; strongest first; labels from A to Z."""
+_MOST_LABELLED = 1000
+_FEW = 20_000
+_INSTRUCTIONS_BETWEEN_LOOKS = 1000
+
+
+@dataclass(frozen=True)
+class FoundFeatures:
+    """What a query found."""
+
+    ids: Ids
+    """Rows of table `feature`, in the order that was asked for."""
+    scores: Mapping[int, float] = field(default_factory=dict)
+    """BM25 by id, larger is better; empty where no words were asked for, or too many features have them."""
+    cut: bool = False
+    """Whether more features have the words than are listed."""
+
+
+@dataclass(frozen=True)
+class _Condition:
+    sql: str
+    values: tuple[Any, ...] = ()
+
+
+def find_features(
+    db: Database,
+    query: FeatureQuery,
+    *,
+    sort: str = "",
+    among: Collection[int] | None = None,
+    limit: int | None = None,
+    time_limit_s: float = 2.0,
+) -> FoundFeatures:
+    """The features that `query` asks for; its graphs are the caller's, who gives the ids that they leave as `among`.
+
+    `sort` is one of `SORTS`; left out, words are ranked and everything else is by place. Raises `BadInput` for words
+    that cannot be searched for, or a search that takes longer than `time_limit_s`.
+    """
+    with time_limit(db, time_limit_s):
+        dictionaries = _dictionaries(db, query)
+        conditions = _conditions(db, query, among)
+        if not query.words and not query.label_words:
+            ids = _in_order(db, dictionaries, conditions, sort or "place", limit, few=among is not None)
+            return FoundFeatures(ids)
+        found = _by_words(db, query, dictionaries, conditions)
+        if sort:
+            few = [*conditions, _member(found.ids.tolist())]
+            found = FoundFeatures(_in_order(db, dictionaries, few, sort, None, few=True), found.scores, found.cut)
+    return found if limit is None else FoundFeatures(found.ids[:limit], found.scores, found.cut)
+
+
+def place_ids(db: Database, dictionary: str, places: Collection[tuple[int, int]]) -> dict[tuple[int, int], int]:
+    """(layer, feature) -> id of its row, for those of a dictionary set that are indexed."""
+    sql = """SELECT dictionary.layer, feature.feature, feature.id FROM json_each(?) AS place
+        JOIN dictionary ON dictionary.name = ? AND dictionary.layer = place.value ->> 0
+        JOIN feature ON feature.dictionary_id = dictionary.id AND feature.feature = place.value ->> 1"""
+    rows = db.execute(sql, [json.dumps(sorted(places)), dictionary]).fetchall()
+    return {(layer, feature): row_id for layer, feature, row_id in rows}
+
+
+@contextmanager
+def time_limit(db: Database, seconds: float) -> Iterator[None]:
+    """Interrupt any query inside that runs for longer, and say so as `BadInput`."""
+    deadline = time.monotonic() + seconds
+    db.conn.set_progress_handler(lambda: time.monotonic() > deadline, _INSTRUCTIONS_BETWEEN_LOOKS)
+    try:
+        yield
+    except pysqlite3.OperationalError as error:
+        if time.monotonic() <= deadline:
+            raise
+        raise BadInput(f"the search took longer than {seconds:g} s", "give longer words, or name a layer") from error
+    finally:
+        db.conn.set_progress_handler(None, 0)
+
+
+def _dictionaries(db: Database, query: FeatureQuery) -> list[int]:
+    """The rows of table `dictionary` that the query allows, by set and layer."""
+    rows = db.execute("SELECT id, name, layer, kind FROM dictionary ORDER BY name, layer").fetchall()
+    return [
+        row_id
+        for row_id, name, layer, kind in rows
+        if query.dictionary in (None, name)
+        and query.kind in (None, kind)
+        and (query.layers is None or layer in query.layers)
+    ]
+
+
+def _conditions(db: Database, query: FeatureQuery, among: Collection[int] | None) -> list[_Condition]:
+    """Everything but words and dictionaries."""
+    found = [_compared("density", bound) for bound in query.density]
+    found += [_compared("maximum", bound) for bound in query.maximum]
+    if query.labelled is not None:
+        negation = "" if query.labelled else "NOT"
+        found.append(_Condition(f"feature.id {negation} IN (SELECT id FROM feature WHERE label != '')"))
+    if query.starred:
+        found.append(
+            _Condition(
+                "feature.id IN (SELECT starred.id FROM star CROSS JOIN feature AS starred"
+                " ON starred.dictionary_id = star.dictionary_id AND starred.feature = star.feature)"
+            )
+        )
+    found += [_fires_on(db, [encodable(token) for token in tokens]) for tokens in query.fires_on]
+    if among is not None:
+        found.append(_member(among))
+    return found
+
+
+def _compared(column: str, bound: Bound) -> _Condition:
+    return _Condition(f"feature.{column} {bound.operator} ?", (bound.value,))
+
+
+def _member(ids: Collection[int]) -> _Condition:
+    return _Condition("feature.id IN (SELECT value FROM json_each(?))", (json.dumps([int(each) for each in ids]),))
+
+
+def _fires_on(db: Database, tokens: Sequence[str]) -> _Condition:
+    """Of a rare token the ids are listed first; of a frequent one each feature is looked up."""
+    marks = ", ".join("?" * len(tokens))
+    sql = f"SELECT count(*) FROM (SELECT 1 FROM fires_on WHERE token IN ({marks}) LIMIT {_FEW + 1})"
+    if db.execute(sql, list(tokens)).fetchone()[0] <= _FEW:
+        return _Condition(f"feature.id IN (SELECT feature_id FROM fires_on WHERE token IN ({marks}))", tuple(tokens))
+    return _Condition(
+        f"EXISTS (SELECT 1 FROM fires_on WHERE token IN ({marks}) AND feature_id = feature.id)", tuple(tokens)
+    )
+
+
+def _in_order(
+    db: Database, dictionaries: list[int], conditions: list[_Condition], sort: str, limit: int | None, few: bool
+) -> Ids:
+    """Stretch after stretch of the order, until `limit` ids are found."""
+    found: list[Ids] = []
+    left = limit
+    for stretch, order in _stretches(dictionaries, sort):
+        ids = _ids(db, [*conditions, stretch], order, left, few)
+        found.append(ids)
+        if left is not None and (left := left - len(ids)) <= 0:
+            break
+    return np.concatenate(found) if found else np.zeros(0, dtype=np.int64)
+
+
+def _stretches(dictionaries: list[int], sort: str) -> list[tuple[_Condition, str]]:
+    """What the order is made of: (condition, order within), each of which an index gives."""
+    one_by_one = [(_Condition("feature.dictionary_id = ?", (each,)), "feature.feature") for each in dictionaries]
+    chosen = f"feature.dictionary_id IN ({', '.join(map(str, dictionaries)) or 'NULL'})"
+    if sort == "place":
+        return one_by_one
+    if sort == "density":
+        return [(_Condition(chosen), "feature.density DESC")]
+    if sort == "maximum":
+        return [(_Condition(chosen), "feature.maximum DESC")]
+    if sort == "rarity":
+        silent = [(_Condition(f"{sql.sql} AND feature.density = 0", sql.values), order) for sql, order in one_by_one]
+        return [(_Condition(f"{chosen} AND feature.density > 0"), "feature.density"), *silent]
+    if sort == "label":
+        without = " AND feature.id NOT IN (SELECT id FROM feature WHERE label != '')"
+        unlabelled = [(_Condition(sql.sql + without, sql.values), order) for sql, order in one_by_one]
+        return [(_Condition(f"{chosen} AND feature.label != ''"), "feature.label"), *unlabelled]
+    raise BadInput(f"features are not sorted by {sort!r}", f"sort them by {', '.join(SORTS)}")
+
+
+def _ids(db: Database, conditions: list[_Condition], order: str, limit: int | None, few: bool) -> Ids:
+    """Ids under all the conditions. With `few`, they are found by id and then sorted, not by walking the order."""
+    where = " AND ".join(condition.sql for condition in conditions)
+    values = [value for condition in conditions for value in condition.values]
+    tail = "" if limit is None else f" LIMIT {int(limit)}"
+    if few:  # a plus keeps SQLite from walking an index of that column
+        where, order = where.replace("feature.dictionary_id", "+feature.dictionary_id"), f"+{order}, id"
+    ordered = f"SELECT id FROM feature WHERE {where} ORDER BY {order}{tail}"
+    joined = db.execute(f"SELECT group_concat(id) FROM ({ordered})", values).fetchone()[0]
+    return np.fromstring(joined, dtype=np.int64, sep=",") if joined else np.zeros(0, dtype=np.int64)
+
+
+def _by_words(
+    db: Database, query: FeatureQuery, dictionaries: list[int], conditions: list[_Condition]
+) -> FoundFeatures:
+    """The features that have the words, best first; where they are too many, the labelled ones, then by layer."""
+    if query.label_words:
+        labelled = _having(db, "label_fts", match_expression(query.label_words), dictionaries, conditions, _FEW)
+        conditions = [*conditions, _member(labelled)]
+        if not query.words:
+            return FoundFeatures(np.array(labelled, dtype=np.int64))
+    match = match_expression(query.words)
+    ids = _having(db, "feature_fts", match, dictionaries, conditions, MOST_RANKED + 1)
+    if len(ids) <= MOST_RANKED:
+        source, values = _word_source(db, "feature_fts", match, dictionaries, conditions)
+        scored = db.execute(f"SELECT feature_fts.rowid, -bm25(feature_fts, {LABEL_WEIGHTS}) {source}", values)
+        scores = dict(scored.fetchall())
+        ranked = sorted(scores, key=lambda row_id: (-scores[row_id], row_id))
+        return FoundFeatures(np.array(ranked, dtype=np.int64), scores)
+    first = _having(db, "label_fts", match, dictionaries, conditions, _MOST_LABELLED)
+    return FoundFeatures(np.array(list(dict.fromkeys(first + ids))[:MOST_RANKED], dtype=np.int64), cut=True)
+
+
+def _having(
+    db: Database, index: str, match: str, dictionaries: list[int], conditions: list[_Condition], limit: int
+) -> list[int]:
+    """The ids that an index of words has under the conditions, by id."""
+    source, values = _word_source(db, index, match, dictionaries, conditions)
+    return [row[0] for row in db.execute(f"SELECT {index}.rowid {source} LIMIT {limit}", values).fetchall()]
+
+
+def _word_source(
+    db: Database, index: str, match: str, dictionaries: list[int], conditions: list[_Condition]
+) -> tuple[str, list[Any]]:
+    """FROM and WHERE of a search by words, and its values. The features of a set lie together: a range of ids helps."""
+    n_all = db.execute("SELECT count(*) FROM dictionary").fetchone()[0]
+    if not conditions and len(dictionaries) == n_all:
+        return f"FROM {index} WHERE {index} MATCH ?", [match]
+    chosen = f"feature.dictionary_id IN ({', '.join(map(str, dictionaries)) or 'NULL'})"
+    first, last = db.execute(f"SELECT min(id), max(id) FROM feature WHERE {chosen}").fetchone()
+    where = " AND ".join([f"{index} MATCH ?", f"{index}.rowid BETWEEN ? AND ?", chosen,
+                          *(condition.sql for condition in conditions)])  # fmt: skip
+    values = [match, first, last, *(value for condition in conditions for value in condition.values)]
+    return f"FROM {index} CROSS JOIN feature ON feature.id = {index}.rowid WHERE {where}", values
