@@ -7,10 +7,10 @@ prompt that was run is shown even if its file has changed since, and one that wa
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from store import baselines
 from store.baselines import PromptRecord, Scores
@@ -53,6 +53,13 @@ class BoardPair:
     def passed(self) -> bool | None:
         """Whether the model does what it asks; None if it asks nothing, or was not run."""
         return pair_passes(self.clean.rank_decisive, self.clean.passed, self.corrupt.passed)
+
+    def document(self) -> dict[str, Any]:
+        """As JSON."""
+        known = {"name": self.record.name, "job": self.record.job_id} if self.record else {"name": None, "job": None}
+        scores = {variant: asdict(each) for variant, each in self.record.scores.items()} if self.record else {}
+        written = asdict(self.pair) | {"decisive": self.pair.decisive or None}
+        return known | written | {"passed": self.passed, "scores": scores}
 
 
 @dataclass(frozen=True)
@@ -102,6 +109,12 @@ class BoardBehaviour:
                 "corrupt": [pair.corrupt for pair in self.pairs],
             }.items()
         }
+
+    def document(self) -> dict[str, Any]:
+        """As JSON."""
+        counted = {"run": len(self.run), "asked": self.n_asked, "passed": self.n_passed, "lacking": self.lacking}
+        known = {"name": self.name, "title": self.title, "directory": self.directory}
+        return known | counted | {"pairs": [pair.document() for pair in self.pairs]}
 
 
 def board(project: Project) -> list[BoardBehaviour]:
@@ -161,6 +174,11 @@ def _joined(name: str, behaviour: Behaviour | None, directory: str, records: lis
     return BoardBehaviour(
         name, behaviour.title, tuple(pairs), behaviour.paper_section, behaviour.claimed_circuit, directory
     )
+
+
+def stored_pair(record: PromptRecord) -> BoardPair:
+    """The pair of a prompt that was run."""
+    return BoardPair(_pair_of(record), record)
 
 
 def _pair_of(record: PromptRecord) -> Pair:

@@ -19,6 +19,7 @@ COMMANDS: dict[str, str] = {
     "init": "Make a project on a model.",
     "doctor": "Device, memory, versions, model cache: what works here, and what would not and why.",
     **{task.kind: task.summary for task in TASKS.values() if not task.group},
+    "baselines": "List behaviours and prompts with what was measured of them, and show one prompt.",
     "features": "Search the features of trained dictionaries, and show one.",
     "dictionaries": "List, show, import, export and remove dictionary sets.",
     "graph": "List, show, shape, compare and export attribution graphs.",

@@ -15,7 +15,7 @@ from workbench.tui.render.tokens import show_text, show_token
 
 
 def baseline_view(document: Mapping[str, Any]) -> Group:
-    """Accuracy of each behaviour, then p, rank and logit difference (nats) of every pair's decisive token."""
+    """Accuracy of each behaviour, then of every pair p, rank (1: most probable), logit difference (nats)."""
     parts: list[Table | Text] = [behaviour_table(document)]
     for behaviour in document["behaviours"]:
         parts += [Text(f"\n{show_text(behaviour['title'])}", style="bold"), _pair_table(behaviour)]
@@ -50,11 +50,12 @@ def _pair_table(behaviour: Mapping[str, Any]) -> Table:
         clean, corrupt = pair["clean"], pair["corrupt"]
         numbers = (
             number(clean["p_decisive"]),
-            str(clean["rank_decisive"]),
+            "–" if clean["rank_decisive"] is None else str(clean["rank_decisive"] + 1),
             signed(clean["logit_difference"], 2),
             signed(corrupt["logit_difference"], 2) if corrupt else "–",
         )
-        mark, token = "✓" if pair["passed"] else "✗", show_token(pair["decisive"])
+        mark = "·" if pair["passed"] is None else "✓" if pair["passed"] else "✗"
+        token = show_token(pair["decisive"]) if pair["decisive"] else "–"
         table.add_row(*map(Text, (mark, token, *numbers, show_text(clean["prompt"]))))
     return table
 

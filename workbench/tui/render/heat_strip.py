@@ -20,6 +20,7 @@ from workbench.tui.render.tokens import fit, show_token
 
 _WARM, _COLD = (230, 97, 1), (70, 130, 220)
 """Positive and negative at full strength: told apart by every kind of colour blindness."""
+_POSITIVE, _NEGATIVE = (Style.parse(f"rgb({red},{green},{blue})") for red, green, blue in (_WARM, _COLD))
 _GROUND = {True: (28, 28, 28), False: (250, 250, 250)}
 """What weak values fade into, for a dark and a light theme."""
 _STEPS = 12
@@ -57,14 +58,14 @@ def heat_strip(
     cells = [_cell(token, value, full, width, dark) for token, value in zip(tokens, values, strict=True)]
     strips: list[Text] = []
     used = width
-    for position, cell in enumerate(cells):
+    for position, (cell, value) in enumerate(zip(cells, values, strict=True)):
         if used + cell_len(cell.token) > width:
             strips += [Text(no_wrap=True, overflow="crop"), Text(no_wrap=True, overflow="crop")]
             used = 0
         used += cell_len(cell.token)
         emphasis = Style(underline=True, bold=True) if position == mark else Style()
         strips[-2].append(cell.token, style=cell.background + emphasis)
-        strips[-1].append(cell.bars)
+        strips[-1].append(cell.bars, style=_NEGATIVE if value < 0 else _POSITIVE)
     return strips
 
 
