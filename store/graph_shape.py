@@ -7,8 +7,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from store import graphs
+from store import graphs, labels
 from store.errors import BadInput, Missing
+from store.features import parse_name
 from store.jobs import now
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ class Parts:
     """Node number -> whether it is pinned."""
     supernodes: dict[str, list[int] | None] = field(default_factory=dict)
     """Name -> members, ascending; None: there is no such group."""
+    labels: dict[str, str] = field(default_factory=dict)
+    """`DICTIONARY L12/345` -> what the feature is called; empty: nothing."""
 
 
 @dataclass(frozen=True)
@@ -99,13 +102,30 @@ def _step(db: Database, graph_id: int, which: str, undone: bool) -> str:
 def _as_they_are(db: Database, graph_id: int, parts: Parts) -> Parts:
     """The parts that `parts` names, as the store has them."""
     pinned, groups = {str(node) for node in pins(db, graph_id)}, graphs.supernodes(db, graph_id)
-    return Parts({node: node in pinned for node in parts.pins}, {name: groups.get(name) for name in parts.supernodes})
+    return Parts(
+        {node: node in pinned for node in parts.pins},
+        {name: groups.get(name) for name in parts.supernodes},
+        {feature: _label(db, feature)[1] for feature in parts.labels},
+    )
+
+
+def _label(db: Database, feature: str) -> tuple[int, str]:
+    """A feature's row and what it is called; `Missing` if it is not indexed."""
+    dictionary, _, name = feature.rpartition(" ")
+    sql = """SELECT feature.id, label FROM feature JOIN dictionary ON dictionary.id = dictionary_id
+        WHERE dictionary.name = ? AND layer = ? AND feature = ? ORDER BY dictionary.id DESC"""
+    row = db.execute(sql, [dictionary, *parse_name(name)]).fetchone()
+    if row is None:
+        raise Missing(f"{name} of {dictionary} is not indexed", "`workbench index` makes features nameable")
+    return int(row[0]), str(row[1])
 
 
 def _bring(db: Database, graph_id: int, parts: Parts) -> None:
     for node, pinned in parts.pins.items():
         sql = "INSERT OR IGNORE INTO pin VALUES (?, ?)" if pinned else "DELETE FROM pin WHERE graph_id = ? AND node = ?"
         db.execute(sql, [graph_id, int(node)])
+    for feature, label in parts.labels.items():
+        labels.set_label(db, _label(db, feature)[0], label)
     for name in (name for name, members in parts.supernodes.items() if members is None):
         graphs.remove_supernode(db, graph_id, name)
     for name, members in parts.supernodes.items():

@@ -76,9 +76,10 @@ class Lens:
     """[node]: |predicted effect|, NaN where it is not known."""
     kind: NDArray[np.uint8]
     """[node]: token, error or anything else."""
-    n_kept_nodes: int
-    """Of the graph, drawn alone or in groups."""
+    drawn: Ints
+    """The graph's nodes that are drawn, alone or in groups."""
     n_kept_edges: int
+    """Of the graph, drawn alone or in bundles."""
 
     def children(self, node: int, direction: str, by: str, width: int, always: Collection[int] = ()) -> Children:
         """As `GraphView.children`, by arrays."""
@@ -106,6 +107,16 @@ class Lens:
             tuple(self._edge(each) for each in edges[seen].tolist()), len(rest), float(size[rest].sum()),
             len(errors), float(size[errors].sum()), float(self.share[edges[errors]].sum()), float(size.sum()),
         )  # fmt: skip
+
+    def gifts(self, node: int) -> dict[int, float]:
+        """Source -> what it gives to `node`, signed, in units of the node's value."""
+        edges = self._inputs.at(node)
+        size = self.graph.input_size[node] if node < self.graph.raw.n_nodes else self.nodes[node].input_size
+        return dict(zip(self.source[edges].tolist(), (self.share[edges] * size).tolist(), strict=True))
+
+    def drawn_nodes(self) -> list[NodeView]:
+        """The graph's nodes that are drawn, those in groups each by itself."""
+        return [self.graph.node(node) for node in self.drawn.tolist()]
 
     def degree(self, node: int, direction: str) -> int:
         """How many edges lead into `node` (`in`) or out of it (`out`)."""
@@ -183,10 +194,10 @@ def lens(
 def _lens(graph: OpenGraph, drawn: NDArray[np.bool_], edges: Ints, groups: Mapping[str, list[int]]) -> Lens:
     raw = graph.raw
     source, target, effect = raw.source[edges], raw.target[edges], graph.edge_effect[edges]
-    counts = int(drawn.sum()), len(edges)
+    counts = drawn.nonzero()[0], len(edges)
     if not groups:
         share = raw.share[edges] / graph.input_size[target]
-        nodes = LensNodes(graph, drawn.nonzero()[0], {})
+        nodes = LensNodes(graph, counts[0], {})
         return Lens(graph, nodes, source, target, share, effect, edges, graph.strength, graph.kind_code, *counts)
     number = np.arange(raw.n_nodes)
     views = {}

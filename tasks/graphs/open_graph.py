@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -21,6 +22,7 @@ from store.graphs import (
     SupernodeEffectRecord,
 )
 from store.project import Project
+from tasks.graphs.feature_name import LAYER, NUMBER
 from tasks.graphs.node_numbers import NodeNumbers, stored_node_numbers
 from tasks.graphs.raw import Ints, RawGraph, stored_raw_graph
 from tasks.graphs.view import NodeView, Verdict, imported_words, node_view
@@ -28,6 +30,8 @@ from tasks.graphs.view import NodeView, Verdict, imported_words, node_view
 Numbers = NDArray[np.float64]
 KIND_CODES = {"feature": 0, "logit": 0, "token": 1, "error": 2}
 """How an edge's other end is listed: one by one, a few of them, or as a sum."""
+
+_NAME = re.compile(rf"(?:L(?P<layer>{LAYER})(?:/(?P<feature>{NUMBER}))?)?@(?P<position>{NUMBER})")
 
 
 @dataclass(eq=False)
@@ -115,9 +119,9 @@ class OpenGraph:
         self.words.update(words)
         self._views = {n: view for n, view in self._views.items() if (view.layer, view.feature) not in words}
 
-    def unknown_words(self, node_kept: NDArray[np.bool_]) -> set[tuple[int, int]]:
-        """(layer, feature) of the kept features whose words were never asked for."""
-        kept = node_kept[: self.raw.n_features].nonzero()[0]
+    def unknown_words(self, nodes: Ints) -> set[tuple[int, int]]:
+        """(layer, feature) of the features among `nodes` whose words were never asked for."""
+        kept = nodes[nodes < self.raw.n_features]
         places = zip(self.raw.layer[kept].tolist(), self.numbers.index[kept].tolist(), strict=True)
         return set(places) - self._asked
 
@@ -129,10 +133,29 @@ class OpenGraph:
     def _asked(self) -> set[tuple[int, int]]:
         return set(self.words)
 
+    def forget_words(self) -> None:
+        """The words may be others now: ask for them again."""
+        self._asked.clear()
+
     def edges_at(self, node: int) -> Ints:
         """The places of all edges of a node, pruned or not."""
         found: Ints = ((self.raw.source == node) | (self.raw.target == node)).nonzero()[0]
         return found
+
+    def find(self, name: str) -> int:
+        """The node of a name as `NodeView.name` writes it, kept or not; -1 if there is none."""
+        raw, match = self.raw, _NAME.fullmatch(name)
+        if match is None or int(match["position"]) >= raw.n_positions:
+            return -1
+        position = int(match["position"])
+        if match["layer"] is None:
+            return raw.first_token + position
+        layer = int(match["layer"])
+        if match["feature"] is None:
+            return raw.first_error + layer * raw.n_positions + position if layer < raw.n_layers else -1
+        same = (raw.layer[: raw.n_features] == layer) & (raw.position[: raw.n_features] == position)
+        found = (same & (self.numbers.index == int(match["feature"]))).nonzero()[0]
+        return int(found[0]) if len(found) else -1
 
     def tested_edge(self, source: int, target: int) -> dict[str, Any]:
         """The measured fields of an `EdgeView`; none if the edge was not tested."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tasks.graphs.influence import Scores, scores
 from tasks.graphs.prune import Mask
@@ -36,7 +35,7 @@ class PartScores:
         }
 
 
-def part_scores(graph: RawGraph, chosen: Mask, kept_edges: NDArray[np.intp]) -> PartScores:
+def part_scores(graph: RawGraph, chosen: Mask, kept_edges: Ints) -> PartScores:
     """The scores of the features in `chosen` [feature], with all tokens, errors and targets.
 
     Every other feature becomes a leaf that counts as error, so nothing that the targets are made of is left out

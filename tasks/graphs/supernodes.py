@@ -105,32 +105,29 @@ def make_supernode(project: Project, graph_id: int, name: str, features: Sequenc
     name. In the caller's transaction.
     """
     record, nodes = graphs.find(project.db, graph_id), graphs.nodes(project.db, graph_id)
-    refuse_name(name, graphs.supernodes(project.db, graph_id))
+    known = graphs.supernodes(project.db, graph_id)
+    refuse_name(name, known)
     chosen = sorted({node for text in features for node in named_nodes(text, nodes, len(record.token_ids))})
-    return _set_members(project, graph_id, name, chosen, {node.node: node.kind for node in nodes})
+    refuse_grouping(chosen, {node.node: node.kind for node in nodes}, known)
+    graphs.set_supernode(project.db, graph_id, name, chosen)
+    return chosen
 
 
-def group_nodes(project: Project, graph_id: int, name: str, chosen: Sequence[int]) -> list[int]:
-    """The same for kept nodes by their numbers; `BadInput` for one that the graph did not keep."""
-    kinds = {node.node: node.kind for node in graphs.nodes(project.db, graph_id)}
-    refuse_name(name, graphs.supernodes(project.db, graph_id))
+def refuse_grouping(chosen: Sequence[int], kinds: Mapping[int, str], known: Mapping[str, Sequence[int]]) -> None:
+    """Raise `BadInput` for nodes that the graph did not keep, that are of several kinds, or in a supernode already.
+
+    `kinds` has the kind of each kept node, `known` the supernodes there are.
+    """
     if strangers := set(chosen) - set(kinds):
-        fault = f"{len(strangers)} of these nodes are not among those that graph {graph_id} kept"
+        fault = f"{len(strangers)} of these nodes are not among those that the stored graph kept"
         raise BadInput(fault, "write the graph at these thresholds first, or leave them out")
-    return _set_members(project, graph_id, name, sorted(set(chosen)), kinds)
-
-
-def _set_members(project: Project, graph_id: int, name: str, chosen: list[int], kinds: Mapping[int, str]) -> list[int]:
-    """Write a supernode of nodes that are of one kind and in no other."""
     if len({kinds[node] for node in chosen}) != 1:
         raise BadInput("a supernode is of one kind: features, tokens or errors", "make one of each")
-    for other, members in graphs.supernodes(project.db, graph_id).items():
+    for other, members in known.items():
         if taken := set(members) & set(chosen):
             raise BadInput(
                 f"{len(taken)} of these are in supernode {other!r}", "remove that one first, or leave them out"
             )
-    graphs.set_supernode(project.db, graph_id, name, chosen)
-    return chosen
 
 
 def refuse_name(name: str, known: Iterable[str]) -> None:

@@ -22,7 +22,7 @@ def test_given_a_graph_when_mapped_then_it_reads_as_the_golden_file(width: int) 
 
 def test_given_a_cell_when_summed_then_it_is_the_effects_of_its_features() -> None:
     view = random_graph(200)
-    for (layer, position), cell in map_cells(view).items():
+    for (layer, position), cell in map_cells(view.nodes.values()).items():
         here = [n for n in view.nodes.values() if (n.layer, n.position) == (layer, position)]
         features = [n for n in here if n.kind == "feature"]
         assert (cell.features, cell.errors) == (len(features), sum(n.kind == "error" for n in here))

@@ -10,7 +10,7 @@ from rich.text import Text
 from store.graphs import GraphRecord
 from workbench.tui.render.bars import number
 from workbench.tui.render.facts import plain_table
-from workbench.tui.render.tokens import show_text
+from workbench.tui.render.tokens import fit, show_text
 
 
 def graph_table(records: Sequence[GraphRecord]) -> Table:
@@ -25,3 +25,15 @@ def graph_table(records: Sequence[GraphRecord]) -> Table:
         cells = (str(record.id), str(record.n_nodes), str(record.n_edges), *scores, show_text(record.dictionary))
         table.add_row(*map(Text, cells), Text(show_text(record.prompt)))
     return table
+
+
+def graph_line(record: GraphRecord, width: int) -> Text:
+    """The same in one line of at most `width` cells, with a number's name beside it."""
+    line = Text(f"{record.id:>4}  ", style="bold")
+    line.append(f"{record.n_nodes:>5} nodes {record.n_edges:>6} edges", style="")
+    scores = f"  repl. {number(record.replacement_score, 2)} compl. {number(record.completeness_score, 2)}  "
+    line.append(scores)
+    line.append(f"{fit(show_text(record.dictionary), 14):<14}  ")
+    line.append(show_text(record.prompt))
+    line.truncate(width, overflow="ellipsis")
+    return line

@@ -7,13 +7,14 @@ features (`·` little, `•` some, `●` most; `°`, `◦`, `○` where they low
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from rich.cells import cell_len
 from rich.text import Text
 
 from tasks.graphs.view import GraphView, NodeView
+from workbench.tui.render.bars import signed
 from workbench.tui.render.tokens import fit, show_token
 
 _AXIS, _NARROWEST, _BROADEST = 5, 4, 12
@@ -35,10 +36,15 @@ class MapCell:
     errors: int
 
 
-def map_cells(view: GraphView) -> dict[tuple[int, int], MapCell]:
+Place = tuple[int, int]
+"""(layer, position)."""
+_Row = tuple[int | None, Text]
+
+
+def map_cells(nodes: Iterable[NodeView]) -> dict[Place, MapCell]:
     """(layer, position) -> what lies there, of the places where something does."""
-    groups: dict[tuple[int, int], list[NodeView]] = {}
-    for node in view.nodes.values():
+    groups: dict[Place, list[NodeView]] = {}
+    for node in nodes:
         if node.kind in ("feature", "error"):
             groups.setdefault((node.layer, node.position), []).append(node)
     return {place: _cell(nodes) for place, nodes in groups.items()}
@@ -49,17 +55,62 @@ def token_map(view: GraphView, width: int, selected: int | None = None) -> Text:
 
     A prompt too long for the width shows its last tokens, and says so; runs of empty layers become one line.
     """
-    columns = max(1, min(len(view.tokens), (width - _AXIS) // _NARROWEST))
-    cell = min(_BROADEST, (width - _AXIS) // columns)
-    first = len(view.tokens) - columns
-    cells = map_cells(view)
     chosen = view.nodes.get(-1 if selected is None else selected)
-    lines = [*_logits(view, width)]
-    if first:
-        lines.append(Text(fit(f"tokens {first} to {len(view.tokens) - 1} of {len(view.tokens)}", width), style="dim"))
-    lines.extend(_layers(cells, range(first, len(view.tokens)), cell, chosen))
-    lines.append(_labels(view.tokens[first:], cell))
-    return Text("\n").join(lines)
+    heading = logit_words([view.nodes[root] for root in view.roots])
+    here = None if chosen is None else (chosen.layer, chosen.position)
+    lines = [line for _, line in map_rows(map_cells(view.nodes.values()), view.tokens, width, here)]
+    return Text("\n").join([Text(fit(" " * _AXIS + heading, width), style="bold"), *lines])
+
+
+def map_rows(
+    cells: Mapping[Place, MapCell], tokens: Sequence[str], width: int, here: Place | None = None, follow: bool = False
+) -> list[tuple[int | None, Text]]:
+    """The map's lines with the layer of each, the highest first, the tokens last; the cell `here` is in reverse.
+
+    With `follow` the tokens shown of a long prompt are those around `here`, else the last ones.
+    """
+    first, columns, cell = _layout(len(tokens), width, here if follow else None)
+    rows: list[tuple[int | None, Text]] = []
+    if columns < len(tokens):
+        words = f"tokens {first} to {first + columns - 1} of {len(tokens)}"
+        rows.append((None, Text(fit(words, width), style="dim")))
+    rows.extend(_layers(cells, range(first, first + columns), cell, here))
+    rows.append((None, _labels(tokens[first : first + columns], cell)))
+    return rows
+
+
+def position_at(n_tokens: int, width: int, here: Place | None, column: int) -> int | None:
+    """The token whose column of a map that follows `here` is under a cell of the screen; None beside the map."""
+    first, columns, cell = _layout(n_tokens, width, here)
+    place = (column - _AXIS) // cell
+    return first + place if 0 <= place < columns else None
+
+
+def _layout(n_tokens: int, width: int, here: Place | None) -> tuple[int, int, int]:
+    """(first token, tokens, cells of the screen a token)."""
+    columns = max(1, min(n_tokens, (width - _AXIS) // _NARROWEST))
+    first = n_tokens - columns
+    if here is not None:
+        first = max(0, min(first, here[1] - columns // 2))
+    return first, columns, max(min(_BROADEST, (width - _AXIS) // columns), 2)
+
+
+def logit_words(nodes: Iterable[NodeView]) -> str:
+    """What a graph explains, in a line: `·French − ·Spanish 0.435`, with the probability."""
+    words = []
+    for node in nodes:
+        rival = f" − {show_token(node.rival)}" if node.rival else ""
+        words.append(f"{show_token(node.text)}{rival} {node.activation:.3f}" if node.kind == "logit" else node.name)
+    return "  ".join(words)
+
+
+def cell_words(cell: MapCell | None) -> str:
+    """What lies in a cell: `3 features +0.525 nats, 1 error`."""
+    if cell is None:
+        return "nothing"
+    parts = [f"{cell.features} feature{'s' * (cell.features != 1)} {signed(cell.value)} nats"] if cell.features else []
+    parts += [f"{cell.errors} error{'s' * (cell.errors != 1)}"] if cell.errors else []
+    return ", ".join(parts)
 
 
 def _cell(nodes: Sequence[NodeView]) -> MapCell:
@@ -70,37 +121,26 @@ def _cell(nodes: Sequence[NodeView]) -> MapCell:
     return MapCell(len(features), value, len(nodes) - len(features))
 
 
-def _logits(view: GraphView, width: int) -> Iterator[Text]:
-    words = []
-    for node in (view.nodes[root] for root in view.roots):
-        rival = f" − {show_token(node.rival)}" if node.rival else ""
-        words.append(f"{show_token(node.text)}{rival} {node.activation:.3f}" if node.kind == "logit" else node.name)
-    yield Text(fit(" " * _AXIS + "  ".join(words), width), style="bold")
-
-
-def _layers(
-    cells: Mapping[tuple[int, int], MapCell], positions: range, width: int, chosen: NodeView | None
-) -> Iterator[Text]:
+def _layers(cells: Mapping[Place, MapCell], positions: range, width: int, chosen: Place | None) -> Iterator[_Row]:
     """A line a layer; layers in which nothing of the graph lies are counted in one line."""
     largest = max((abs(cell.value) for cell in cells.values() if not math.isnan(cell.value)), default=0.0)
     present = sorted({layer for layer, _ in cells}, reverse=True)
     above: int | None = None
     for layer in present:
         if above is not None and above - layer > 1:
-            yield Text(f"{'⋮':>{_AXIS - 1}}", style="dim")
+            yield None, Text(f"{'⋮':>{_AXIS - 1}}", style="dim")
         above = layer
         line = Text(f"{f'L{layer}':>{_AXIS - 1}} ", style="dim")
         for position in positions:
-            here = chosen is not None and (chosen.layer, chosen.position) == (layer, position)
-            line.append_text(_drawn(cells.get((layer, position)), largest, width, here))
+            line.append_text(_drawn(cells.get((layer, position)), largest, width, chosen == (layer, position)))
         line.rstrip()
-        yield line
+        yield layer, line
 
 
 def _drawn(cell: MapCell | None, largest: float, width: int, here: bool) -> Text:
     """One cell: the mark and the number of features, in `width` cells with a space at the end."""
     if cell is None:
-        return Text(" " * width)
+        return Text("·" if here else " ", style="reverse" if here else "").append(" " * (width - 1))
     if not cell.features:
         return Text(_ERROR.ljust(width), style="reverse" if here else "dim")
     unknown = math.isnan(cell.value)
