@@ -44,6 +44,7 @@ bench-worker: install
 KILLS ?= 300
 torture: install
 	$(BIN)/python -m tests.workbench.worker.torture $(KILLS)
+	$(BIN)/python -m tests.workbench.worker.torture $(KILLS) 1e9 real
 
 lint: install
 	$(BIN)/ruff check .

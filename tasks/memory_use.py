@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import os
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -55,6 +56,31 @@ def is_out_of_memory(error: BaseException) -> bool:
     if names & {"MemoryError", "OutOfMemoryError"} or "can't allocate memory" in str(error):
         return True
     return error.__cause__ is not None and is_out_of_memory(error.__cause__)
+
+
+def host_memory_bytes(cgroups: Path = Path("/sys/fs/cgroup")) -> int:
+    """What this process may take of the host's memory: all of it, or what its control group (a SLURM allocation, a
+    container) is allowed."""
+    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    with suppress(OSError):
+        for line in Path("/proc/self/cgroup").read_text(encoding="ascii").splitlines():
+            _, controllers, path = line.split(":", 2)
+            named = {"": (cgroups, "memory.max"), "memory": (cgroups / "memory", "memory.limit_in_bytes")}
+            if controllers in named:
+                root, file = named[controllers]
+                limits += _limits(root / path.lstrip("/"), root, file)
+    return min(limits)
+
+
+def _limits(group: Path, root: Path, file: str) -> list[int]:
+    """The limits of a control group and of those that it is in."""
+    found = []
+    for place in [group, *group.parents]:
+        with suppress(OSError, ValueError):  # none is set here, or it says `max`
+            found.append(int((place / file).read_text(encoding="ascii")))
+        if place == root:
+            break
+    return found
 
 
 def trim() -> None:

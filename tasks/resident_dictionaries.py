@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from tasks.memory_use import host_memory_bytes
 
 if TYPE_CHECKING:
     from store.project import Project
@@ -92,12 +93,12 @@ def held_bytes(dictionaries: DictionarySet) -> int:
 
 
 def _memory_bytes(model: LanguageModel) -> int:
-    """All the memory of the device that the model is on."""
+    """What there is of the memory that the model is in."""
     import torch
 
     if model.device.type == "cuda":
         return int(torch.cuda.get_device_properties(model.device).total_memory)
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return host_memory_bytes()
 
 
 def _identity(project: Project, name: str) -> tuple[Key, int]:

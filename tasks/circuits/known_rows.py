@@ -1,6 +1,6 @@
 """The rows attributed so far, kept sparse, and which features to attribute next (METHOD §4, the node budget)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -27,6 +27,7 @@ class KnownRows:
         largest edges, and the others go into its totals."""
         self.sources = sweep.sources
         self.targets = tuple(targets)
+        self.check = sweep.check
         self.device = sweep.run.embeddings.device
         self.weights = torch.tensor(starting_weights([t.probability for t in targets]), device=self.device)
         self.visited = ~self._reachable(sweep.model.n_layers)
@@ -54,7 +55,7 @@ class KnownRows:
 
     def add(self, features: Int[Tensor, " row"], rows: ShareRows) -> None:
         """Keep a block of rows; `features` are their columns, upper layers first; none for the targets."""
-        block = RowBlock.of(features, rows, self.most_edges, self.edges.after(self.n_edges))
+        block = RowBlock.of(features, rows, self.most_edges, self.edges.after(self.n_edges), self.check)
         self.blocks.append(block)
         self.n_edges += len(block.share)
         self.visited[features] = True
@@ -130,13 +131,26 @@ class RowBlock:
     """|total + bias - value|."""
 
     @classmethod
-    def of(cls, features: Int[Tensor, " attributed"], rows: ShareRows, most_edges: int, room: Edges) -> "RowBlock":
-        """Take the `most_edges` largest of each row out of dense rows, and put them into `room`."""
+    def of(
+        cls,
+        features: Int[Tensor, " attributed"],
+        rows: ShareRows,
+        most_edges: int,
+        room: Edges,
+        check: Callable[[], None] = lambda: None,
+    ) -> "RowBlock":
+        """Take the `most_edges` largest of each row out of dense rows, and put them into `room`.
+
+        `check` is called on the way: it may raise to stop.
+        """
         sizes = rows.shares.abs()
         size = sizes.sum(1)
-        kept = sizes > 0 if most_edges >= sizes.shape[1] else largest(sizes, most_edges)
+        kept = sizes > 0 if most_edges >= sizes.shape[1] else largest(sizes, most_edges, check)
+        check()
         place = kept.view(-1).nonzero().squeeze(1)
+        check()
         edges = room.put((place % kept.shape[1]).int(), rows.shares.view(-1).index_select(0, place))
+        check()
         return cls(
             features=features,
             start=torch.searchsorted(place, torch.arange(len(size) + 1, device=size.device) * kept.shape[1]),
@@ -181,7 +195,9 @@ class RowBlock:
         return replace(self, start=before[self.start], column=edges.column, share=edges.share)
 
 
-def largest(sizes: Float[Tensor, "row column"], most: int) -> Bool[Tensor, "row column"]:
+def largest(
+    sizes: Float[Tensor, "row column"], most: int, check: Callable[[], None] = lambda: None
+) -> Bool[Tensor, "row column"]:
     """A mask of the about `most` largest entries of each row that are not zero, and never more than that.
 
     How large those are is read off every n-th column; a row that has more of that size is cut exactly.
@@ -191,6 +207,7 @@ def largest(sizes: Float[Tensor, "row column"], most: int) -> Bool[Tensor, "row 
     rank = min(max(most // step, 1), sample.shape[1])
     kept = (sizes >= sample.kthvalue(sample.shape[1] - rank + 1).values[:, None]) & (sizes > 0)
     for row in (kept.sum(1) > most).nonzero().flatten().tolist():
+        check()
         inside = sizes[row][kept[row]]
         kept[row] &= sizes[row] > inside.kthvalue(len(inside) - most).values
     return kept

@@ -19,6 +19,7 @@ from tasks.dictionaries.splice import Splice
 from tasks.model.hidden import Windows
 from tasks.model.language_model import LanguageModel
 from tasks.model.replay import HiddenChange, record
+from tasks.model.smaller_batches import in_smaller_batches
 
 KINDS = ("replaced", "zero", "mean")
 """What stands in place of h: the reconstruction, zero, the mean."""
@@ -99,15 +100,22 @@ def measure_recovery(
     kinds = dict.fromkeys(kind for _, kind in ways)
     sums = {way: Losses() for way in ways}
     ce_clean, n_tokens = 0.0, 0
-    for batch in batches:
-        predicted, following = _predicted(batch)
-        recording = record(model, batch.tokens, batch.mask, predicted, min(dictionaries))
+
+    def measured(windows: Windows) -> tuple[int, float, list[Losses]]:
+        predicted, following = _predicted(windows)
+        recording = record(model, windows.tokens, windows.mask, predicted, min(dictionaries))
         reference = _Reference(recording.logits({}), following.to(model.device))
-        ce_clean += reference.losses(reference.logits).ce
-        n_tokens += len(following)
-        for way, changes in ways.items():
-            sums[way].add(reference.losses(recording.logits(changes)))
+        losses = []
+        for changes in ways.values():
+            losses.append(reference.losses(recording.logits(changes)))
             advance(len(following) / len(ways))
+        return len(following), reference.losses(reference.logits).ce, losses
+
+    for _, (n_here, ce_here, losses) in in_smaller_batches(batches, measured):
+        n_tokens += n_here
+        ce_clean += ce_here
+        for way, more in zip(ways, losses, strict=True):
+            sums[way].add(more)
 
     def recovery(where: int | None) -> Recovery:
         found = {kind: sums[where, kind] for kind in kinds}

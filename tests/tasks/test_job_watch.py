@@ -15,6 +15,7 @@ from store.project import Project
 from tasks import memory_estimates
 from tasks.context import Context, SilentProgress
 from tasks.execute import execute
+from tasks.memory_use import host_memory_bytes
 from tasks.params import Params as TaskParams
 from tasks.params import option
 from tasks.registry import TASKS, Task
@@ -131,3 +132,15 @@ def test_given_batches_that_do_not_fit_when_a_job_runs_then_the_person_hears_of_
     assert isinstance(context.progress, Notes)
     assert context.progress.said == ["a batch of 8 does not fit"]
     assert logging.getLogger("workbench.tasks").handlers == []
+
+
+def test_given_an_allocation_with_a_limit_when_asked_then_the_hosts_memory_is_that(tmp_path: Path) -> None:
+    everything = host_memory_bytes(tmp_path / "nothing")
+    assert everything > 1 << 28
+    (tmp_path / "memory.max").write_text("1048576\n")
+    (tmp_path / "memory").mkdir()
+    (tmp_path / "memory" / "memory.limit_in_bytes").write_text("1048576\n")
+    assert host_memory_bytes(tmp_path) == 1048576
+    for limit in (tmp_path / "memory.max", tmp_path / "memory" / "memory.limit_in_bytes"):
+        limit.write_text("max\n")
+    assert host_memory_bytes(tmp_path) == everything

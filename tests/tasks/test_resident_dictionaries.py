@@ -11,6 +11,7 @@ from store.errors import Damaged
 from store.project import Project
 from tasks.context import Context
 from tasks.dictionaries.sae import SparseAutoencoder
+from tasks.memory_use import host_memory_bytes
 from tasks.resident_dictionaries import ResidentDictionaries, held_bytes
 from tests.tasks.graph_project import create
 from tests.tiny import tiny_language_model
@@ -114,7 +115,7 @@ def test_given_a_set_larger_than_the_budget_when_used_then_it_is_told_once_and_n
 def test_given_no_figure_when_used_then_the_budget_is_a_quarter_of_the_memory(context: Context) -> None:
     context.dictionaries = ResidentDictionaries(None)
     context.dictionary_set("a")
-    assert context.dictionaries.budget_bytes == os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
+    assert context.dictionaries.budget_bytes == host_memory_bytes() // 4
     context.unload()
     assert context.dictionaries.sizes() == {}
 

@@ -15,7 +15,7 @@ from store import jobs
 from store.errors import BadInput, WorkbenchError
 from tasks.execute import enqueue
 from tasks.registry import task
-from workbench.worker.job_lines import event_line, note_line, progress_line
+from workbench.worker.job_lines import event_lines, note_line, progress_line
 from workbench.worker.protocol import Request
 from workbench.worker.server import Connection
 from workbench.worker.status import resident, status
@@ -103,8 +103,8 @@ class Answers:
         worker.tell_news()
         newest = jobs.last_event_id(worker.project.db)
         connection.job = job
-        for event_id, job_id, event in jobs.news(worker.project.db, newest if since == FROM_NOW else since):
-            connection.announce(job_id, event_line(worker, event_id, job_id, event))
+        for _, job_id, line in event_lines(worker, newest if since == FROM_NOW else since):
+            connection.announce(job_id, line)
         if worker.running is not None:
             for note in worker.notes:
                 connection.announce(worker.running, note_line(worker.running, note))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -9,13 +10,17 @@ from store import jobs
 from workbench.worker.status import seconds_left, seconds_since
 
 if TYPE_CHECKING:
-    from store.jobs import Job, JobEvent
+    from store.jobs import Job
     from workbench.worker.supervisor import Supervisor
 
 
-def event_line(worker: Supervisor, event_id: int, job_id: int, event: JobEvent) -> dict[str, Any]:
-    """Something that happened to a job, and how the job stands now."""
-    return {"event": {"id": event_id, "job": job_id, **asdict(event)}, "about": about(worker, job_id)}
+def event_lines(worker: Supervisor, after: int) -> Iterator[tuple[int, int, dict[str, Any]]]:
+    """(event id, job id, line) of all that happened since the event with id `after`, and how each job stands now."""
+    known: dict[int, dict[str, Any]] = {}
+    for event_id, job_id, event in jobs.news(worker.project.db, after):
+        if job_id not in known:
+            known[job_id] = about(worker, job_id)
+        yield event_id, job_id, {"event": {"id": event_id, "job": job_id, **asdict(event)}, "about": known[job_id]}
 
 
 def started_line(worker: Supervisor, job_id: int) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from store.location import DATABASE_NAME
 from store.project import Project
 from workbench.worker.answers import Answers
 from workbench.worker.engine import CHILD_MODULE, Engine
-from workbench.worker.job_lines import event_line, note_line, progress_line, started_line
+from workbench.worker.job_lines import event_lines, note_line, progress_line, started_line
 from workbench.worker.runtime_directory import address_of
 from workbench.worker.server import Server
 from workbench.worker.stages import Snapshot
@@ -267,9 +267,9 @@ class Supervisor:
 
     def tell_news(self) -> None:
         """Announce what the job table has to say since the last time."""
-        for event_id, job_id, event in jobs.news(self.project.db, self._told):
+        for event_id, job_id, line in event_lines(self, self._told):
             self._told = event_id
-            self._announce(job_id, event_line(self, event_id, job_id, event))
+            self._announce(job_id, line)
 
     def _announce(self, job_id: int, message: Mapping[str, Any], skippable: bool = False) -> None:
         for connection in self.server.connections:
