@@ -27,7 +27,7 @@ class Damaged(BadInput):
 
 
 class Missing(WorkbenchError):
-    """No project, model or worker where one is needed: exit code 3."""
+    """What is needed or named is not there (a project, model or worker; a graph or a job of a project): exit code 3."""
 
     exit_code = 3
 

@@ -213,6 +213,9 @@ def _targets(
     several_places = len(name.positions or (0,)) > 1 or params.target.endswith("@*")
     if len(name.layers) > 1 or name.feature is None or several_places:
         raise BadInput(f"{params.target!r} names several features", "name one, as L12/345@7")
+    if name.layers[0] >= context.model.n_layers:
+        last = context.model.n_layers - 1
+        raise BadInput(f"{context.model.spec} has no layer {name.layers[0]}", f"its layers are 0 to {last}")
     at = (name.positions or (position,))[0]
     return [feature_target(active, name.layers[0], name.feature, prompt_position(at, len(frozen.tokens)))]
 

@@ -38,6 +38,8 @@ def load_transcoder_set(spec: str, model: LanguageModel) -> DictionarySet:
     `BadInput` for what is no such set or does not fit the model, `Damaged` for unreadable files, `Missing` where the
     hub is needed and cannot be reached.
     """
+    if not spec:
+        raise BadInput(f"{PREFIX} names no transcoder set", "give a directory, a config.yaml or the hub's org/repo")
     path = Path(spec).expanduser()
     if path.exists():
         name, config, files = _local(path.resolve(), model)
