@@ -274,6 +274,21 @@ def test_given_a_follower_when_the_other_app_moves_then_it_shows_the_same_and_ch
         }
 
 
+def test_given_two_apps_on_one_project_when_both_keep_a_finding_then_both_are_there(project_directory: Path) -> None:
+    first, second = app_on(project_directory), app_on(project_directory)
+
+    async def steps(pilot: Steps) -> None:
+        await opened(pilot)
+        async with second.run_test() as other:
+            await opened(other)
+            await second.on_kept(Kept("found by the second"))
+        await first.on_kept(Kept("found by the first"))
+
+    drive(first, steps)
+    with Project.open(project_directory, write=False) as project:
+        assert [found.text for found in findings.listing(project.db)] == ["found by the first", "found by the second"]
+
+
 def test_given_a_terminal_too_small_when_drawn_then_its_size_is_said(project_directory: Path) -> None:
     async def steps(pilot: Steps) -> None:
         await until(pilot, "this terminal is 60×20; the workbench needs 80×24")
