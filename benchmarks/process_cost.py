@@ -31,12 +31,27 @@ class Cost:
 def measured() -> Iterator[Cost]:
     """The cost of the block."""
     cost = Cost()
-    _CLEAR_REFS.write_text(_RESET_PEAK)
-    before = _status_bytes("VmRSS")
+    reset_peak()
+    before = resident_bytes()
     wall, cpu = time.monotonic(), time.process_time()
     yield cost
     cost.cpu_s, cost.wall_s = time.process_time() - cpu, time.monotonic() - wall
-    cost.peak_bytes = max(0, _status_bytes("VmHWM") - before)
+    cost.peak_bytes = max(0, peak_bytes() - before)
+
+
+def reset_peak() -> None:
+    """Let `peak_bytes` count from now on."""
+    _CLEAR_REFS.write_text(_RESET_PEAK)
+
+
+def resident_bytes() -> int:
+    """The resident set of this process."""
+    return _status_bytes("VmRSS")
+
+
+def peak_bytes() -> int:
+    """The largest resident set of this process since `reset_peak`."""
+    return _status_bytes("VmHWM")
 
 
 def _status_bytes(field: str) -> int:

@@ -85,7 +85,7 @@ def write(out: Path) -> None:
 @torch.no_grad()
 def read(sets: Path, out: Path) -> None:
     x = load_file(sets / "x.safetensors")["x"]
-    answers = {}
+    answers: dict[str, torch.Tensor] = {}
     for config in sorted(sets.rglob("cfg.json")):
         sae = SAE.load_from_disk(config.parent)
         assert sae.cfg.metadata.hook_name == config.parent.name

@@ -35,7 +35,7 @@ def write(out: Path) -> None:
 @torch.no_grad()
 def read(sets: Path, out: Path) -> None:
     x = load_file(sets / "x.safetensors")["x"]
-    answers = {}
+    answers: dict[str, torch.Tensor] = {}
     for config in sorted(sets.rglob("cfg.json")):
         name = config.parent.relative_to(sets).parts[0]
         found = answer(SparseCoder.load_from_disk(config.parent), x)
