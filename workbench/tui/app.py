@@ -27,7 +27,7 @@ from workbench.tui.key_help import about_page, key_page
 from workbench.tui.messages import Asked, EditsSent, Kept, Looked, StoreChanged, Told, Went, WorkerNews
 from workbench.tui.pane import Pane, Session
 from workbench.tui.panes.baselines.pane import Baselines
-from workbench.tui.panes.features import Features
+from workbench.tui.panes.features.pane import Features
 from workbench.tui.panes.graph.pane import Graph
 from workbench.tui.panes.interventions.pane import Interventions
 from workbench.tui.place import History, Place

@@ -73,17 +73,19 @@ def neighbours_view(document: Mapping[str, Any], width: int) -> Group:
     parts = [
         Text(name, style="bold"),
         Text(f"\nin layer {document['layer']}, by cosine of decoder rows", style="dim"),
-        *(_neighbour(row, number(row["cosine"], 3), width) for row in document["by_decoder"]),
+        *(neighbour_line(row, width) for row in document["by_decoder"]),
         Text("\nin other layers, by promoted tokens in common", style="dim"),
-        *(_neighbour(row, f"{row['tokens_in_common']} of {len(row['promoted'])}", width)
-          for row in document["by_tokens"]),
-    ]  # fmt: skip
+        *(neighbour_line(row, width) for row in document["by_tokens"]),
+    ]
     if not document["by_tokens"]:
         parts.append(Text("none has two"))
     return Group(*parts)
 
 
-def _neighbour(row: Mapping[str, Any], likeness: str, width: int) -> Text:
+def neighbour_line(row: Mapping[str, Any], width: int) -> Text:
+    """`0.871  L14/345   0.78 %  capital cities`: how like it is (a cosine, or tokens in common), and what it is."""
+    shared = row.get("tokens_in_common")
+    likeness = number(row["cosine"], 3) if shared is None else f"{shared} of {len(row['promoted'])}"
     line = f"{likeness:>8}  {show_text(str(row['feature'])):{_NAME}}{percent(row['density'], 2):>{_DENSITY}}  "
     return Text(fit(line + _about(row), width), no_wrap=True)
 
