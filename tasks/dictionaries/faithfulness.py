@@ -50,6 +50,12 @@ class Recovery:
     """Of each of `KINDS`, and of `LARGEST_NEURONS` where that was measured."""
     kl: Mapping[str, float]
 
+    @classmethod
+    def of(cls, n_tokens: int, ce_clean: float, sums: Mapping[str, Losses]) -> "Recovery":
+        """Means of sums over tokens."""
+        ce = {kind: losses.ce / n_tokens for kind, losses in sums.items()}
+        return cls(n_tokens, ce_clean / n_tokens, ce, {kind: losses.kl / n_tokens for kind, losses in sums.items()})
+
     def document(self) -> dict[str, Any]:
         """Under the names that `--json` uses: 1 is the model itself, 0 is the ablation that is named (zero if none)."""
         return {
@@ -118,13 +124,7 @@ def measure_recovery(
             sums[way].add(more)
 
     def recovery(where: int | None) -> Recovery:
-        found = {kind: sums[where, kind] for kind in kinds}
-        return Recovery(
-            n_tokens,
-            ce_clean / n_tokens,
-            {kind: losses.ce / n_tokens for kind, losses in found.items()},
-            {kind: losses.kl / n_tokens for kind, losses in found.items()},
-        )
+        return Recovery.of(n_tokens, ce_clean, {kind: sums[where, kind] for kind in kinds})
 
     return {layer: recovery(layer) for layer in dictionaries}, recovery(None)
 

@@ -35,7 +35,7 @@ def test_given_the_embedded_model_when_traced_twice_in_a_worker_then_the_numbers
         there = [json.loads(workbench(capsys, "--project", str(directory), *_TRACE).out) for _ in range(2)]
         with WorkerClient.require(directory) as client:
             assert client.ask("load", 120)["resident"]["model"] == EMBEDDED_SPEC
-            wait_until(lambda: client.ask("status")["resident"] == {"model": None}, "an idle worker lets its model go")
+            wait_until(lambda: client.ask("status")["resident"]["model"] is None, "an idle worker lets its model go")
     finally:
         workbench(capsys, "--project", str(directory), "worker", "stop")
     for document in there:
