@@ -215,7 +215,9 @@ class Workbench(App[int]):
 
     def save_state(self) -> None:
         """Write down where the person is, if that has changed."""
-        panes = {name: dict(self.default_screen.query_one(f"#{name}", Pane).state()) for name in self.opened}
+        panes = {
+            pane.id or "": dict(pane.state()) for pane in self.default_screen.query(Pane) if pane.id in self.opened
+        }
         self.saved.keep(self.history.here.document(), panes, linked=self.linked, theme=self.theme)
 
     async def _told(self, work: Awaitable[None]) -> None:
