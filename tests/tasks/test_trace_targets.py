@@ -140,7 +140,7 @@ def test_every_prompt_of_a_behaviour_is_traced_once_and_compared(context: Contex
         ({"prompt": PROMPT, "at": 0}, "--at 0 is outside"),
         ({"prompt": PROMPT, "at": -8}, "--at -8 is outside"),
         ({"prompt": PROMPT, "target": "L2/9999@4"}, "L2/9999 is not active at position 4"),
-        ({"prompt": PROMPT, "target": "L99/1@1"}, "has no layer 99; its layers are 0 to 3"),
+        ({"prompt": PROMPT, "target": "L99/1@1"}, "has no layer 99; its layers are 0 to 2"),
         ({"prompt": PROMPT, "target": "L0-2/3@4"}, "names several features"),
         ({"prompt": PROMPT, "target": "L0/3@*"}, "names several features"),
         ({"prompt": PROMPT, "target": "L0/3@-8"}, "position -8 is outside the prompt"),

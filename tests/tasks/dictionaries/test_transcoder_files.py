@@ -223,6 +223,15 @@ def test_given_a_place_that_is_none_when_loaded_then_the_forms_are_named(tmp_pat
             load(spec)
 
 
+def test_given_no_name_at_all_when_loaded_then_the_working_directory_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_set(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BadInput, match=r"transcoder: names no transcoder set; give a directory, a config\.yaml or"):
+        load("")
+
+
 @pytest.mark.parametrize(
     ("text", "place"),
     [
