@@ -14,6 +14,7 @@ from rich.text import Text
 from textual import events, work
 from textual.app import App, ComposeResult, SystemCommand
 from textual.binding import BindingType
+from textual.css.query import NoMatches
 from textual.screen import Screen
 from textual.widgets import ContentSwitcher, Footer, Static
 
@@ -226,6 +227,9 @@ class Workbench(App[int]):
             await work
         except WorkbenchError as error:
             self.on_told(Told(str(error), error=True))
+        except NoMatches:
+            if self.is_running:
+                raise  # else the app ended, and its widgets went, while this awaited the store
 
     # What is heard.
 
@@ -264,7 +268,7 @@ class Workbench(App[int]):
         """Somebody wrote: what is on the screen is read again."""
         if self.follows:
             await self._mirror()
-        for name in sorted(self.opened):
+        for name in sorted(self.opened) if self.is_running else ():
             await self._told(self.default_screen.query_one(f"#{name}", Pane).store_changed())
 
     async def on_worker_news(self, message: WorkerNews) -> None:
