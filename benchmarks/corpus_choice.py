@@ -19,12 +19,13 @@ from tasks.corpora.tokens import Split, TokenBatch, token_batches
 from tasks.dictionaries.faithfulness import measure_recovery
 from tasks.dictionaries.quality import QualityMeter
 from tasks.dictionaries.sae import SparseAutoencoder
-from tasks.dictionaries.training import LayerTrainer, TrainingPlan
-from tasks.dictionaries.training_run import batch_order
 from tasks.model.embedded import EMBEDDED_SPEC
 from tasks.model.hidden import stream_hidden
 from tasks.model.language_model import LanguageModel
 from tasks.model.sources import load_model
+from tasks.training.plan import TrainingPlan
+from tasks.training.run import batch_order
+from tasks.training.trainer import LayerTrainer
 
 CANDIDATES = ("offline:facts", "offline:python", "offline")
 LAYER = 15

@@ -11,7 +11,10 @@ os.environ.pop("NO_COLOR", None)
 import beartype  # noqa: F401  # before nnsight, which mounts a method on `object` that beartype cannot hash
 from jaxtyping import install_import_hook
 
-install_import_hook(["tasks.model", "tasks.dictionaries", "tasks.circuits", "tasks.interventions"], "beartype.beartype")
+install_import_hook(
+    ["tasks.model", "tasks.dictionaries", "tasks.circuits", "tasks.interventions", "tasks.training"],
+    "beartype.beartype",
+)
 
 from collections.abc import Callable  # noqa: E402
 from pathlib import Path  # noqa: E402

@@ -1,10 +1,10 @@
-"""Where training rows come from: the shards of a capture, or the model itself through a buffer bounded in bytes.
+"""Where training rows come from: the shards of a capture (`StreamedActivations` is the other source).
 
-Either way the rows of a layer come in rounds, each small enough for the buffer; a round is shuffled and used for all
-epochs before the next. A round can be made again from the seed alone, which is what lets a killed run go on.
+The rows of a layer come in rounds, each small enough for the buffer; a round is shuffled and used for all epochs before
+the next. A round can be made again from the seed alone, which is what lets a killed run go on.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from math import ceil
 from typing import Protocol, runtime_checkable
@@ -16,10 +16,7 @@ from torch import Tensor
 from store.errors import BadInput
 from store.project import Project
 from tasks.corpora.tokens import Split
-from tasks.dictionaries.corpus_text import CorpusText
 from tasks.dictionaries.shards import Shard, ShardRows, read_shard, shards_of
-from tasks.model.hidden import n_kept, stream_hidden
-from tasks.model.language_model import LanguageModel
 
 WHOLE = 1 << 62
 """A buffer that holds everything."""
@@ -82,6 +79,14 @@ class CapturedActivations:
         n_bytes = sum(train) * project.model.d_mlp * 4
         return cls(project, capture_id, chosen, shards, max(1, ceil(n_bytes / buffer_bytes)), sum(train))
 
+    @property
+    def n_validation_rows(self) -> int:
+        """Held-out rows a layer."""
+        held_out = (
+            shard.n_rows for shard in self.shards if (shard.layer, shard.split) == (self.layers[0], "validation")
+        )
+        return sum(held_out)
+
     def rows(self, round_: int, layer: int) -> Float[Tensor, "rows m"]:
         """The same stretch of every shard, so that a round has something of all the corpus."""
         return torch.cat([piece.h for piece in self._pieces(layer, "train", round_)])
@@ -106,84 +111,3 @@ class CapturedActivations:
             if round_ is not None:
                 first, last = (shard.n_rows * edge // self.n_rounds for edge in (round_, round_ + 1))
             yield read_shard(self.project, shard, first, last)
-
-
-@dataclass
-class StreamedActivations:
-    """h straight from the model: a round is as many tokens as the buffer (on the host) holds for all layers."""
-
-    model: LanguageModel
-    text: CorpusText
-    layers: list[int]
-    n_rows: int
-    rows_a_round: int
-    advance: Callable[[float], None]
-    """Hears of the rows that the model gave, and may stop the work."""
-    layer_by_layer: bool = False
-    _rounds: Iterator[dict[int, Tensor]] | None = None
-    _current: tuple[int, dict[int, Tensor]] = (-1, {})
-    _validation: dict[int, Tensor] = field(default_factory=dict)
-
-    @classmethod
-    def open(
-        cls,
-        model: LanguageModel,
-        text: CorpusText,
-        layers: Sequence[int],
-        buffer_bytes: int,
-        advance: Callable[[float], None] = lambda _rows: None,
-    ) -> "StreamedActivations":
-        """Read the text of `text` once, as tokens, to know how many rows it will give."""
-        row_bytes = len(layers) * model.d_mlp * model.dtype.itemsize
-        return cls(model, text, list(layers), text.n_rows("train"), max(1, buffer_bytes // row_bytes), advance)
-
-    @property
-    def n_rounds(self) -> int:
-        """Rounds of the whole run."""
-        return ceil(self.n_rows / self.rows_a_round)
-
-    def rows(self, round_: int, layer: int) -> Float[Tensor, "rows m"]:
-        """The round's tokens in that layer. The rounds are asked for in order, starting anywhere."""
-        held, buffer = self._current
-        if held != round_:
-            self._current = (-1, {})
-            buffer.clear()
-            if self._rounds is None or held + 1 != round_:
-                self._rounds = self._from_round(round_)
-            self._current = (round_, next(self._rounds))
-        return self._current[1][layer]
-
-    def validation(self, layer: int) -> Float[Tensor, "rows m"]:
-        """At most `VALIDATION_ROWS`, the first there are."""
-        if not self._validation:
-            pieces: list[dict[int, Tensor]] = []
-            n_rows = 0
-            for rows in stream_hidden(self.model, self.text.windows("validation"), self.layers):
-                pieces.append({each: h.cpu() for each, h in rows.hidden.items()})
-                n_rows += rows.n_rows
-                if n_rows >= VALIDATION_ROWS:
-                    break
-            self._validation = {each: torch.cat([piece[each] for piece in pieces]) for each in self.layers}
-        return self._validation[layer]
-
-    def _from_round(self, first: int) -> Iterator[dict[int, Tensor]]:
-        """The rounds from `first` on; what comes before is read as tokens and never run."""
-        skipped = first * self.rows_a_round
-        held: dict[int, list[Tensor]] = {layer: [] for layer in self.layers}
-        n_held, at = 0, 0
-        for batch in self.text.windows("train"):
-            start, at = at, at + n_kept(batch.mask)
-            if at <= skipped:
-                continue
-            (rows,) = stream_hidden(self.model, [batch], self.layers)
-            for layer in self.layers:
-                held[layer].append(rows.hidden[layer][max(0, skipped - start) :].cpu())
-            n_held += at - max(start, skipped)
-            self.advance(rows.n_rows)
-            while n_held >= self.rows_a_round:
-                joined = {layer: torch.cat(pieces) for layer, pieces in held.items()}
-                held = {layer: [rows_[self.rows_a_round :].clone()] for layer, rows_ in joined.items()}
-                n_held -= self.rows_a_round
-                yield {layer: joined.pop(layer)[: self.rows_a_round] for layer in self.layers}
-        if n_held:
-            yield {layer: torch.cat(pieces) for layer, pieces in held.items()}

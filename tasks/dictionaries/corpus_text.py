@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from random import Random
 from typing import get_args
 
 import xxhash
@@ -14,6 +15,8 @@ from tasks.model.language_model import LanguageModel
 
 SPLITS: tuple[Split, ...] = get_args(Split)
 """Train first."""
+_MIXED_BATCHES = 1024
+"""Batches of windows held as tokens while their order is drawn."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,18 @@ class CorpusText:
         """The windows of one split: its share of the tokens."""
         share = self.validation_share if split == "validation" else 1.0 - self.validation_share
         return self._windows(split, max(1, round(self.n_tokens * share)))
+
+    def mixed_windows(self, split: Split) -> Iterator[TokenBatch]:
+        """The same batches in an order that mixes the corpus: a stretch of two million tokens or so at a time."""
+        draw, stretch = Random(self.seed), list[TokenBatch]()
+        for batch in self.windows(split):
+            stretch.append(batch)
+            if len(stretch) == _MIXED_BATCHES:
+                draw.shuffle(stretch)
+                yield from stretch
+                stretch = []
+        draw.shuffle(stretch)
+        yield from stretch
 
     def validation_windows(self, n_tokens: int) -> Iterator[TokenBatch]:
         """Windows of held-out documents, about `n_tokens` in all."""

@@ -22,12 +22,14 @@ from store.feature_search import find_features
 from store.features import find, rows_of
 from store.project import Project
 from tasks.corpora.tokens import split_of
-from tasks.dictionaries.activations import CapturedActivations, StreamedActivations
+from tasks.dictionaries.activations import CapturedActivations
 from tasks.dictionaries.corpus_text import CorpusText
 from tasks.dictionaries.loading import load_dictionary_set
+from tasks.dictionaries.streamed import BufferShape, StreamedActivations
 from tasks.execute import execute
 from tasks.interpret import feature_card
 from tasks.registry import task
+from tasks.training.plan import OBJECTIVES
 from tests.tasks import sae_project
 from tests.tiny import tiny_language_model
 
@@ -131,20 +133,20 @@ def test_training_leaves_a_set_that_loads_and_says_how_good_it_is(project: Proje
     assert {split for split, _ in counts} == {"train", "validation"}
 
 
-@pytest.mark.parametrize("objective", ["topk", "l1"])
+@pytest.mark.parametrize("objective", OBJECTIVES)
 def test_streaming_through_a_small_buffer_trains_as_many_rounds_as_it_takes(project: Project, objective: str) -> None:
-    document = sae_project.run(project, "train", layers="0,2", tokens=900, buffer_mb=1, objective=objective, **SMALL)
+    document = sae_project.run(project, "train", layers="0,2", tokens=900, buffer="60kB", objective=objective, **SMALL)
     assert all(each["tokens"] == 2 * each["train_tokens"] for each in document["layers"])
 
 
 def test_rounds_that_are_streamed_are_the_same_from_the_start_and_from_anywhere(project: Project) -> None:
     model = tiny_language_model("llama")
     text = CorpusText(model, str(project.directory.parent / "corpus.jsonl"), 12, 900, 0.1, 0)
-    small = 2 * 48 * 4 * 150
+    small = BufferShape.of(model, 2, 2 * 48 * 4 * 150)
     source = StreamedActivations.open(model, text, [0, 2], small)
-    assert source.rows_a_round == 150 and source.n_rounds > 3
-    rounds = [source.rows(round_, 2) for round_ in range(source.n_rounds)]
-    whole = StreamedActivations.open(model, text, [0, 2], 1 << 40).rows(0, 2)
+    assert small.rows == 150 and source.n_rounds > 3
+    rounds = [source.rows(round_, 2).clone() for round_ in range(source.n_rounds)]
+    whole = StreamedActivations.open(model, text, [0, 2], BufferShape.of(model, 2, 1 << 40)).rows(0, 2)
     assert torch.equal(torch.cat(rounds), whole) and len(whole) == source.n_rows
     for round_ in (2, 1, source.n_rounds - 1):
         again = StreamedActivations.open(model, text, [0, 2], small)
@@ -173,7 +175,7 @@ def one_thread() -> Iterator[None]:
 @pytest.mark.usefixtures("one_thread")
 def test_a_killed_training_goes_on_and_ends_bitwise_as_if_it_had_not_been(tmp_path: Path, streamed: bool) -> None:
     options: dict[str, Any] = SMALL | {"epochs": 6, "checkpoint_steps": 2, "layers": "0,2"}
-    options |= {"tokens": 900, "buffer_mb": 1} if streamed else {"capture": 1}
+    options |= {"tokens": 900, "buffer": "60kB"} if streamed else {"capture": 1}
     with sae_project.create(tmp_path / "project") as project:
         captured(project)
         sae_project.run(project, "train", name="unbroken", **options)

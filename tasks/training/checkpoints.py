@@ -64,16 +64,17 @@ class Checkpoints:
                     text: Mapping[str, str] = file.metadata() or {}
             except SafetensorError:
                 continue
-            on_cpu = {name for name in tensors if name.endswith(".step")}
-            return {name: tensor if name in on_cpu else tensor.to(device) for name, tensor in tensors.items()}, dict(
-                text
-            )
+            return {name: tensor.to(device) for name, tensor in tensors.items()}, dict(text)
         return None
 
     def forget(self) -> None:
         """Remove every checkpoint of this run: its result is in the project."""
         for path in self.folder.glob(f"resume_{self.run}_*.safetensors"):
             path.unlink(missing_ok=True)
+
+    def total_bytes(self) -> int:
+        """What this run's checkpoints take on the disk."""
+        return sum(path.stat().st_size for path in self.folder.glob(f"resume_{self.run}_*.safetensors"))
 
     def _found(self, layer: int) -> list[Path]:
         """The checkpoints of a layer, the furthest last."""

@@ -1,24 +1,29 @@
-"""Training all layers of a set: which rows go to which trainer when, what is kept against a kill, how it ends."""
+"""Training the layers of a group: which rows go to which trainer when, what is kept against a kill, how it ends."""
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float
 from torch import Tensor
 
 from store.errors import Cancelled
 from tasks.context import Stage
 from tasks.dictionaries.activations import Activations
-from tasks.dictionaries.checkpoints import Checkpoints
 from tasks.dictionaries.quality import Quality, QualityMeter
 from tasks.dictionaries.sae import SparseAutoencoder
-from tasks.dictionaries.training import LayerTrainer, TrainingPlan, TrainingPoint
 from tasks.model.language_model import LanguageModel
+from tasks.training.checkpoints import Checkpoints
+from tasks.training.curve import TrainingPoint
+from tasks.training.plan import POINTS, TrainingPlan
+from tasks.training.recovery import RecoveryProbe
+from tasks.training.trainer import LayerTrainer
 
 CURVE_ROWS = 512
 """Validation rows behind each point of the curves; the final figures use all of them."""
+RECOVERY_EVERY = 10
+"""So many points of the curve apart, CE recovered is measured too."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,7 @@ class TrainedLayer:
 
 @dataclass
 class TrainingRun:
-    """One set in the making."""
+    """One group of layers in the making."""
 
     model: LanguageModel
     activations: Activations
@@ -47,6 +52,7 @@ class TrainingRun:
     epochs: int
     checkpoint_steps: int
     stage: Stage
+    recovery: RecoveryProbe | None = None
 
     def layers(self) -> Iterator[TrainedLayer]:
         """Train, and yield each layer as it is done. A layer that was done before a kill is not trained again."""
@@ -92,11 +98,11 @@ class TrainingRun:
             self.checkpoints.write(layer, position.rows, *trainer.state())
 
         batches = batch_order(len(rows), self.plan.batch_size, self.epochs, self.plan.seed, round_)
-        for batch in batches[trainer.position.step :]:
-            trainer.step(rows[batch].to(self.model.device))
+        for batch in batches_on(self.model.device, rows, batches[trainer.position.step :]):
+            trainer.step(batch)
             trainer.position.step += 1
             if trainer.train_point_due():
-                trainer.add_points(validation.to(self.model.device))
+                self._add_points(trainer, validation)
             if trainer.position.step % self.checkpoint_steps == 0:
                 keep()
             try:
@@ -107,7 +113,16 @@ class TrainingRun:
         trainer.position.round, trainer.position.step = round_ + 1, 0
         trainer.position.finished = trainer.position.round == self.activations.n_rounds
         keep()
+        trainer.rest()
         return trainer
+
+    def _add_points(self, trainer: LayerTrainer, validation: Float[Tensor, "rows m"]) -> None:
+        """A point on both curves; now and then with CE recovered."""
+        trainer.add_points(validation.to(self.model.device))
+        n_points = len(trainer.points) // 2
+        if self.recovery is not None and (n_points % RECOVERY_EVERY == 0 or n_points == POINTS):
+            recovered = self.recovery.ce_recovered(trainer.autoencoder())
+            trainer.points[-1] = replace(trainer.points[-1], ce_recovered=recovered)
 
     def _judged(self, trainer: LayerTrainer) -> TrainedLayer:
         """Measure a finished layer on all validation rows."""
@@ -126,7 +141,7 @@ class TrainingRun:
         )
 
 
-def batch_order(n_rows: int, batch_size: int, epochs: int, seed: int, round_: int) -> list[Int[Tensor, " batch"]]:
+def batch_order(n_rows: int, batch_size: int, epochs: int, seed: int, round_: int) -> list[Tensor]:
     """The rows of each step of a round: every epoch a new permutation in near-equal batches. Decided by the seed."""
     generator = torch.Generator().manual_seed(seed * 1_000_003 + round_)
     n_batches = max(1, round(n_rows / batch_size))
@@ -134,3 +149,22 @@ def batch_order(n_rows: int, batch_size: int, epochs: int, seed: int, round_: in
     for _ in range(epochs):
         batches.extend(torch.randperm(n_rows, generator=generator).tensor_split(n_batches))
     return batches
+
+
+def batches_on(device: torch.device, rows: Float[Tensor, "rows m"], order: list[Tensor]) -> Iterator[Tensor]:
+    """The batches of rows that `order` numbers, on the device.
+
+    For a GPU each is gathered into pinned memory and copied while the one before is in use.
+    """
+    if device.type != "cuda":
+        yield from (rows[batch].to(device) for batch in order)
+        return
+    ahead: Tensor | None = None
+    for batch in order:
+        pinned = torch.empty(len(batch), rows.shape[1], dtype=rows.dtype, pin_memory=True)
+        coming = torch.index_select(rows, 0, batch, out=pinned).to(device, non_blocking=True)
+        if ahead is not None:
+            yield ahead
+        ahead = coming
+    if ahead is not None:
+        yield ahead
