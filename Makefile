@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.workbench-installed
 WORKERS ?= 2
 
-.PHONY: bench-attribution bench-growth bench-intervene bench-qwen3-shape bench-worker torture demo test check bench lint format types imports install
+.PHONY: bench-attribution bench-capture bench-growth bench-intervene bench-qwen3-shape bench-train bench-worker torture demo test check bench lint format types imports install
 
 # The whole path on the embedded model: prompt to validated circuit, with a closing report.
 demo: install
@@ -32,6 +32,14 @@ bench-growth: install
 
 bench-intervene: install
 	$(BIN)/python -m benchmarks.intervene
+
+# SAE training beside SAELens, sparsify and dictionary_learning; BENCH="--tokens 40000 --only ours,sparsify" for a short run.
+bench-train: install
+	$(BIN)/python -m benchmarks.train $(BENCH)
+
+# Capture beside a bare hook and a plain forward; BENCH="--saelens" adds SAELens' store.
+bench-capture: install
+	$(BIN)/python -m benchmarks.capture $(BENCH)
 
 bench-qwen3-shape: install
 	$(BIN)/python -m benchmarks.qwen3_shape

@@ -102,8 +102,8 @@ class Measured:
         for step in range(self.run.steps):
             if step in due:
                 self.judge(reconstruct)
-            yield self.run.rows("train.f32", step * self.run.batch, self.run.batch)
             self.tokens += self.run.batch
+            yield self.run.rows("train.f32", step * self.run.batch, self.run.batch)
 
     def judge(self, reconstruct: Callable[[Tensor], Tensor]) -> None:
         """Add a point of the curve, off the clock."""

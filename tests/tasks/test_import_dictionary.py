@@ -41,7 +41,7 @@ def project(tmp_path: Path) -> Iterator[Project]:
 
 
 def imported(project: Project, place: Path, notes: Notes | None = None, **options: Any) -> dict[str, Any]:
-    params = task("import-dictionary").params_type(directory=place, **options)
+    params = task("import-dictionary").params_type.model_validate({"directory": place} | options)
     return execute("import-dictionary", params, Context(project, notes or Notes()))
 
 

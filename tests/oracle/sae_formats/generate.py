@@ -13,7 +13,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from tasks.dictionaries.formats.saelens import write_saelens
+from tasks.dictionaries.formats.saelens import hook_name, write_saelens
+from tasks.dictionaries.formats.sparsify import folder_name, write_sparsify
 from tests.tiny import save_tiny
 
 HERE = Path(__file__).parent
@@ -37,12 +38,18 @@ def windows() -> torch.Tensor:
 
 def main(out: Path) -> None:
     """Write every oracle file."""
-    from tests.tasks.dictionaries.test_foreign_formats import evaluated_autoencoder
+    from tests.tasks.dictionaries.test_foreign_formats import KINDS, autoencoder, evaluated_autoencoder, rows
 
     for peer in PYTHONS:
         ask(peer, "write", out)
     with tempfile.TemporaryDirectory() as made:
         directory = Path(made)
+        for kind in KINDS:
+            write_saelens(autoencoder(kind), directory / "saelens" / kind / hook_name(1), "tiny:llama")
+        write_sparsify(autoencoder("topk"), directory / "sparsify/topk" / folder_name(1), "tiny:llama")
+        for peer in PYTHONS:
+            save_file({"x": rows()}, directory / peer / "x.safetensors")
+            ask(peer, "read", directory / peer, out / f"read_by_{peer}.safetensors")
         model = save_tiny("llama", directory / "model")
         write_saelens(evaluated_autoencoder(), directory / "sae", "tiny:llama")
         save_file({"tokens": windows(), "special": torch.tensor(SPECIAL)}, directory / "tokens.safetensors")

@@ -86,6 +86,19 @@ def test_given_what_a_peer_wrote_when_read_then_z_and_the_reconstruction_are_the
     torch.testing.assert_close(foreign.autoencoder.decode(z), oracle["x_hat"], rtol=1e-5, atol=2e-6)
 
 
+@pytest.mark.parametrize("peer", ["saelens", "sparsify"])
+def test_given_what_we_write_when_a_peer_loads_it_then_its_z_and_reconstruction_are_ours(peer: str) -> None:
+    """The peer's answers are stored; that the files are still those it read is the round trip's business."""
+    read = load_file(ORACLE / f"read_by_{peer}.safetensors")
+    kinds = {name.partition(".")[0] for name in read}
+    assert kinds == (set(KINDS) if peer == "saelens" else {"topk"})
+    for kind in kinds:
+        sae = autoencoder(kind)
+        z = sae.encode(rows())
+        torch.testing.assert_close(read[f"{kind}.z"], z, rtol=0, atol=1e-6)
+        torch.testing.assert_close(read[f"{kind}.x_hat"], sae.decode(z), rtol=0, atol=2e-6)
+
+
 @given(seed=st.integers(0, 1000), kind=st.sampled_from(KINDS))
 def test_given_any_sae_when_exported_to_saelens_and_read_again_then_it_is_the_same_bit_for_bit(
     tmp_path_factory: pytest.TempPathFactory, seed: int, kind: str

@@ -1,0 +1,57 @@
+"""SAELens' ActivationsStore over given tokens, one layer's h, as a process of its own: prints one JSON line.
+
+    python -m benchmarks.train.peers.saelens_store MODEL TOKENS CONTEXT LAYER THREADS
+
+h is no module's output in a gated MLP, so an identity is put before down_proj and hooked.
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import torch
+from datasets import Dataset
+from sae_lens.load_model import HookedProxyLM
+from sae_lens.training.activations_store import ActivationsStore
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
+
+
+def main(model_directory: Path, tokens_file: Path, context: int, layer: int, threads: int) -> None:
+    """Read every token once."""
+    torch.set_num_threads(threads)
+    tokens = load_file(tokens_file)["tokens"]
+    windows = tokens.reshape(-1, context).tolist()
+    hf = AutoModelForCausalLM.from_pretrained(model_directory).eval()
+    mlp = hf.model.layers[layer].mlp
+    mlp.down_proj = torch.nn.Sequential(torch.nn.Identity(), mlp.down_proj)
+    name = f"model.layers.{layer}.mlp.down_proj.0"
+    tokenizer = SimpleNamespace(bos_token_id=1, eos_token_id=2, sep_token_id=None)
+    model = HookedProxyLM(hf, tokenizer, hook_names=[name])
+    store = ActivationsStore(
+        model=model,
+        dataset=Dataset.from_dict({"tokens": windows}),
+        streaming=False,
+        hook_name=name,
+        hook_head_index=None,
+        context_size=context,
+        d_in=hf.config.intermediate_size,
+        n_batches_in_buffer=2,
+        total_training_tokens=len(tokens),
+        store_batch_size_prompts=8,
+        train_batch_size_tokens=512,
+        prepend_bos=False,
+        normalize_activations="none",
+        device=torch.device("cpu"),
+        dtype="float32",
+    )
+    read, begun = 0, time.process_time()
+    while read < len(tokens):
+        read += len(store.get_filtered_llm_batch())
+    print(json.dumps({"tokens": read, "cpu_s": time.process_time() - begun}))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]), *map(int, sys.argv[3:6]))
