@@ -116,20 +116,19 @@ def _capture(params: Any, project: Project, model: LanguageModel) -> int:
 
 
 def _train(params: Any, project: Project, model: LanguageModel) -> int | None:
-    """The buffer (twice while it is joined), one layer's autoencoder with its gradients and moments, and a batch."""
+    """The buffer, the layers of a group with their moments, a step, and a batch on its way through the model."""
     from tasks.dictionaries.layer_choice import chosen_layers
+    from tasks.dictionaries.streamed import BufferShape
+    from tasks.training.estimate import buffer_size, training_bytes
 
     if params.capture:
         return None
     n_layers = len(chosen_layers(model, params.layers))
-    layer_bytes = params.tokens * model.d_mlp * _FLOAT
-    buffer = min(n_layers * layer_bytes, params.buffer_mb * 1_000_000)
-    autoencoder = 2 * params.features * model.d_mlp * _FLOAT
-    step = params.batch_size * (4 * params.features + 6 * model.d_mlp) * _FLOAT
+    shape = BufferShape.of(model, n_layers, params.buffer_bytes)
+    buffer = buffer_size(model, shape, n_layers, params.tokens)
     streamed = 2 * n_layers * _BATCH_TOKENS * model.d_mlp * _FLOAT
-    return int(
-        2 * buffer + buffer // n_layers + 6 * autoencoder + step + streamed + _forward_bytes(model, _BATCH_TOKENS)
-    )
+    training = training_bytes(params.plan(params.tokens), model.d_mlp, n_layers, buffer)
+    return int(training + streamed + _forward_bytes(model, _BATCH_TOKENS))
 
 
 def _evaluate(params: Any, project: Project, model: LanguageModel) -> int:
