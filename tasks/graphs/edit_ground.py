@@ -5,14 +5,18 @@ It says before anything is run what would be refused, and to first order what an
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
 
 from store import graphs
 from store.errors import BadInput
 from store.graphs import FeatureWords, GraphRecord, NodeRecord
 from store.project import Project
+from tasks.graphs.active_effects import ActiveEffects, effects_of_nodes, read_active_effects
 from tasks.graphs.edit import Edit, Operation, Supernode
 from tasks.graphs.feature_name import FeatureName
 from tasks.graphs.graph_edits import refuse_other_dictionary, refuse_other_model, spelled_out
@@ -34,12 +38,17 @@ class EditGround:
     decisive: str = ""
     """The token that the graph explains after its prompt; empty if it explains something else."""
     rival: str = ""
+    """The token whose logit is taken away from it; empty if it is the mean of all logits."""
     nodes: tuple[NodeRecord, ...] = ()
     """The features that the graph kept."""
     words: Mapping[tuple[int, int], FeatureWords] = field(default_factory=dict)
     """(layer, feature) -> what is known of a feature that the graph kept."""
     supernodes: Mapping[str, tuple[FeatureName, ...]] = field(default_factory=dict)
     """Groups of features by name."""
+    active: ActiveEffects | None = None
+    """Activation and effect of every active feature."""
+    leaves_first_out: bool = False
+    """Whether nothing is known of the features at position 0."""
     maxima: Mapping[tuple[int, int], float] = field(default_factory=dict)
     """(layer, feature) -> its largest activation over the corpus, of features that the graph kept."""
     fault: str = ""
@@ -78,36 +87,42 @@ class EditGround:
             raise BadInput(f"the prompt has no position {outside[0]}", f"it has {n} tokens, 0 to {(n or 0) - 1}")
 
     def predicted(self, edit: Edit) -> float | None:
-        """First-order change (after - before) of the logit difference in nats: what the graph's effects say.
+        """First-order change (after - before) of what the graph explains, in nats: what its effects say.
 
-        A feature is worth z · ∂target/∂z, so moving it to z' changes the target by (z' - z)/z of that. Only features
-        that the graph kept count; None where that leaves nothing to say, and for swaps.
+        That is the decisive token's logit less its rival's, or less the mean of all logits where there is no rival.
+
+        A feature is worth z · ∂target/∂z, so moving it to z' changes the target by (z' - z)/z of that. None where the
+        graph does not know all of it: swaps, features that are not active, a first position that was left out.
         """
-        if edit.operation is Operation.SWAP or not self.decisive or not self.rival:
-            return None
         names = self.supernodes.get(edit.subject.name, ()) if isinstance(edit.subject, Supernode) else (edit.subject,)
-        changes = [self._change(edit, node) for node in self.nodes if any(self._is_named(node, name) for name in names)]
-        known = [change for change in changes if change is not None]
-        return sum(known) if known and len(known) == len(changes) else None
+        if self.active is None or not names or not (self.decisive and self.n_positions):
+            return None
+        if edit.operation is Operation.SWAP or (self.leaves_first_out and any(map(self._reaches_first, names))):
+            return None
+        chosen = self.active.named(names, self.n_positions)
+        if edit.operation is Operation.STEER:
+            return self._steered(edit, names, chosen)
+        lost = self.active.lost(chosen)
+        return None if lost is None else (edit.multiply - 1) * lost
 
-    def _is_named(self, node: NodeRecord, name: FeatureName) -> bool:
+    def _steered(self, edit: Edit, names: Sequence[FeatureName], chosen: NDArray[np.bool_]) -> float | None:
+        active = self.active
+        wanted = sum(len(name.layers) * len(self._places(name)) for name in names if name.feature is not None)
+        if active is None or chosen.sum() != wanted:
+            return None
+        slopes = active.slopes(chosen)
+        places = zip(active.layer[chosen].tolist(), active.index[chosen].tolist(), strict=True)
+        largest = [self.maxima.get(place) if edit.in_maxima else 1.0 for place in places]
+        if slopes is None or None in largest:
+            return None
+        return edit.add * float(np.dot(slopes.astype(np.float64), np.array(largest, np.float64)))
+
+    def _places(self, name: FeatureName) -> set[int]:
         n = self.n_positions or 0
-        return (
-            node.layer in name.layers
-            and name.feature in (None, node.feature)
-            and (name.positions is None or node.position in {at % n if n else at for at in name.positions})
-        )
+        return set(range(n)) if name.positions is None else {at % n for at in name.positions}
 
-    def _change(self, edit: Edit, node: NodeRecord) -> float | None:
-        effect, z = node.predicted_effect, node.activation
-        if effect is None:
-            return None
-        if edit.operation is not Operation.STEER:
-            return (edit.multiply - 1) * effect
-        largest = self.maxima.get((node.layer, node.feature)) if edit.in_maxima else 1.0
-        if largest is None or math.isnan(z) or z == 0:
-            return None
-        return edit.add * largest / z * effect
+    def _reaches_first(self, name: FeatureName) -> bool:
+        return 0 in self._places(name)
 
 
 def load_edit_ground(project: Project, prompt: str, graph: int | None, dictionary: str | None) -> EditGround:
@@ -130,6 +145,8 @@ def load_edit_ground(project: Project, prompt: str, graph: int | None, dictionar
         nodes=nodes,
         words=graphs.feature_words(project.db, record.dictionary, features),
         supernodes=_supernodes(project, graph),
+        active=_active(project, record, nodes),
+        leaves_first_out=record.summary.get("first_position") is False,
         maxima=_maxima(project, record.dictionary, features),
         fault=_fault(project, record, dictionary),
     )
@@ -147,6 +164,15 @@ def dictionary_names(project: Project) -> list[str]:
     """What can be edited: the neurons, and every trained or imported set by age."""
     rows = project.db.execute("SELECT name FROM dictionary GROUP BY name ORDER BY min(id)").fetchall()
     return [NEURONS, *(name for (name,) in rows)]
+
+
+def _active(project: Project, record: GraphRecord, nodes: Sequence[NodeRecord]) -> ActiveEffects:
+    try:
+        stored = graphs.arrays(project, record.id)
+        found = read_active_effects(project.directory / stored.path)
+    except (OSError, SafetensorError):  # the file is gone or damaged: whoever needs it says so
+        found = None
+    return effects_of_nodes(nodes) if found is None else found
 
 
 def _sizes(project: Project, name: str, layers: Iterable[int] | None = None) -> dict[int, int] | None:

@@ -17,6 +17,8 @@ class NextToken:
 
     logit: float
     rival_logit: float
+    mean_logit: float
+    """Of the whole vocabulary: what a graph without a rival compares its decisive token with."""
     logit_difference: float
     """decisive - rival, nats."""
     probability: float
@@ -39,6 +41,7 @@ def next_token(
     return NextToken(
         logit=float(logits[decisive]),
         rival_logit=float(logits[rival]),
+        mean_logit=float(logits.mean()),
         logit_difference=float(logits[decisive] - logits[rival]),
         probability=float(probabilities[decisive]),
         rank=int((logits > logits[decisive]).sum()),

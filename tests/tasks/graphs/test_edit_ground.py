@@ -1,6 +1,7 @@
 """What edits can be about: the prediction is first order in z, and what there is not is refused by name."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from store.errors import BadInput
 from store.graphs import NodeRecord
+from tasks.graphs.active_effects import effects_of_nodes
 from tasks.graphs.edit import parse_line
 from tasks.graphs.edit_ground import EditGround
 from tasks.graphs.feature_name import parse_feature
@@ -24,7 +26,8 @@ def feature(layer: int, index: int, position: int, z: float, effect: float | Non
 def ground(*nodes: NodeRecord, **more: object) -> EditGround:
     """A graph of a prompt of 4 tokens, with layers 1 and 2 of 8 features."""
     known = {"graph": 3, "n_positions": 4, "sizes": {1: 8, 2: 8}, "decisive": " a", "rival": " b", "dictionary": "toy"}
-    return EditGround(**(known | more), nodes=nodes)  # type: ignore[arg-type]
+    active = replace(effects_of_nodes(nodes), is_whole=bool(more.pop("is_whole", True)))
+    return EditGround(**(known | more), nodes=nodes, active=active)  # type: ignore[arg-type]
 
 
 def predicted(ground: EditGround, line: str) -> float | None:
@@ -61,9 +64,14 @@ def test_given_several_features_when_one_name_means_them_all_then_their_changes_
 def test_given_what_is_not_known_when_predicted_then_there_is_no_number() -> None:
     partly = ground(feature(1, 5, 2, 1.0, None), feature(1, 5, 3, 1.0, 0.25), feature(2, 6, 3, math.nan, 0.5))
     assert predicted(partly, "ablate L1/5") is None
-    assert predicted(partly, "ablate L1/7") is None
+    assert predicted(partly, "ablate L1/7") == 0 and predicted(partly, "steer L1/7@2=+1") is None
+    assert predicted(partly, "steer L1/5=+1") is None
+    kept = ground(feature(1, 5, 3, 1.0, 0.25), is_whole=False)
+    assert predicted(kept, "ablate L1/7") is None and predicted(kept, "ablate L1/5@3") == -0.25
+    without_first = ground(feature(1, 5, 3, 1.0, 0.25), leaves_first_out=True)
+    assert predicted(without_first, "ablate L1/5") is None and predicted(without_first, "ablate L1/5@3") == -0.25
     assert predicted(partly, "steer L2/6=+1") is None and predicted(partly, "steer L1/5@3=+1max") is None
-    assert predicted(ground(feature(1, 5, 3, 1.0, 0.25), rival=""), "ablate L1/5") is None
+    assert predicted(ground(feature(1, 5, 3, 1.0, 0.25), decisive=""), "ablate L1/5") is None
 
 
 @pytest.mark.parametrize(

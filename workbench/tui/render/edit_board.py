@@ -5,7 +5,7 @@ Changes are after - before of the logit difference, in nats, as everywhere in `w
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich.cells import cell_len
@@ -62,6 +62,15 @@ class BoardSetup:
     positions: str
     source: str
     doses: str
+    against_mean: bool = False
+    """Whether the decisive token is compared with the mean of all logits, and not with a rival."""
+
+    @property
+    def pair(self) -> str:
+        """The two that are compared, inert; empty where the decisive token is not known yet."""
+        if self.against_mean:
+            return f"{show_token(self.decisive)} − mean of all"
+        return f"{show_token(self.decisive)} − {show_token(self.rival)}" if self.decisive and self.rival else ""
 
 
 def board_line(line: BoardLine, width: int, scale: float) -> Text:
@@ -93,13 +102,12 @@ def _padded(shown: str, cells: int) -> str:
     return shown + " " * max(cells - cell_len(shown), 0)
 
 
-def board_heading(decisive: str, rival: str, width: int, starred: bool = False) -> Text:
+def board_heading(setup: BoardSetup, width: int, starred: bool = False) -> Text:
     """The names of the columns under the quantity and its unit."""
-    pair = f" {show_token(decisive)} − {show_token(rival)}" if decisive and rival else ""
-    star = f"   {OF_RUN} first order of the run: the graph says nothing" if starred else ""
+    star = f"  {OF_RUN} of the run" if starred else ""
     room = max(width - 5 - 3 * _NUMBER - (_BAR + 2 if width - 1 >= _WIDE else 0), 8)
     names = "".join(f"{name:>{_NUMBER - 1}} " for name in ("predicted", "measured", "gap"))
-    quantity = fit(f" change of the logit difference{pair}, nats (after − before){star}", width)
+    quantity = fit(f" change of the logit difference {setup.pair}".rstrip() + f", nats (after − before){star}", width)
     return Text(f"{quantity}\n{_padded(' edit', room + 5)}{names}", style="dim", no_wrap=True)
 
 
@@ -108,7 +116,7 @@ def setup_lines(setup: BoardSetup, width: int) -> Text:
     text = Text(no_wrap=True)
     _key(text, "p", "prompt")
     text.append(_end_of(show_text(setup.prompt), max(width - 11, 8)) if setup.prompt else "none yet")
-    target = f"{show_token(setup.decisive)} − {show_token(setup.rival)}" if setup.decisive else "most probable − next"
+    target = setup.pair or (f"{show_token(setup.decisive)} − next" if setup.decisive else "most probable − next")
     of_graph = f" of graph {setup.graph}" if setup.graph is not None else ""
     options = [
         ("t", "target", target),
@@ -147,7 +155,7 @@ def _end_of(shown: str, cells: int) -> str:
 def board_table(setup: BoardSetup, lines: Sequence[BoardLine], width: int) -> Group:
     """The whole board, for a file or a printer."""
     starred = any(line.of_run and line.predicted is not None for line in lines)
-    heading = board_heading(setup.decisive, setup.rival, width, starred)
+    heading = board_heading(setup, width, starred)
     scale = largest(lines)
     return Group(setup_lines(setup, width), Text(""), heading, *(board_line(line, width, scale) for line in lines))
 
@@ -157,9 +165,8 @@ def largest(lines: Sequence[BoardLine]) -> float:
     return max((abs(line.measured) for line in lines if line.measured is not None), default=0.0)
 
 
-def kept_words(line: BoardLine, document: Mapping[str, object], prompt: str) -> str:
+def kept_words(line: BoardLine, pair: str, prompt: str) -> str:
     """A finding in a sentence: the edit, what it did, what was predicted, on which prompt. Inert."""
-    pair = f"{show_token(str(document['decisive']))} − {show_token(str(document['rival']))}"
     foretold = "" if line.predicted is None else f" (predicted {signed(line.predicted)})"
     edits = fit(show_text(line.edit), 200)
     where = fit(show_text(prompt), 120)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -16,6 +17,7 @@ from workbench.tui.render.tokens import fit, show_text, show_token
 
 _MOST_EDITS = 12
 _MOST_TOKENS = 12
+_WIDE_MOVERS = 84
 _HELD = {
     "none": "everything live",
     "attention": "attention patterns of the unmodified prompt held",
@@ -51,10 +53,11 @@ def outcome_card(document: Mapping[str, Any], width: int) -> Group:
         token_bars(document["top"], width),
         Text(""),
         _continuations(document),
+        Text(""),
     ]
     if document["sweep"] is not None:
         parts += [*dose_view(document, width), Text("")]
-    parts += [movers_table(document["movers"], width), Text(""), _what_was_edited(document)]
+    parts += [*movers_card(document["movers"], width), _what_was_edited(document)]
     return Group(*parts)
 
 
@@ -153,6 +156,24 @@ def movers_table(movers: Mapping[str, Mapping[str, Any]], width: int) -> Table:
         shown = [_mover(each[row], cells) if row < len(each) else ("", "") for each in lists]
         table.add_row(*(Text(part) for pair in shown for part in pair))
     return table
+
+
+def movers_card(movers: Mapping[str, Mapping[str, Any]], width: int) -> list[RenderableType]:
+    """The same in the width of a card: logits over probabilities."""
+    if width >= _WIDE_MOVERS:
+        return [movers_table(movers, width), Text("")]
+    parts: list[RenderableType] = []
+    for quantity, name in (("logit", "logit"), ("probability", "p")):
+        table = plain_table(f"{name} rose", "by", f"{name} fell", "by")
+        for column in (1, 3):
+            table.columns[column].justify = "right"
+            table.columns[column].no_wrap = True
+        cells = max((width - 26) // 2, 6)
+        for up, down in zip_longest(movers[quantity]["up"], movers[quantity]["down"]):
+            pair = [("", "") if mover is None else _mover(mover, cells) for mover in (up, down)]
+            table.add_row(*(Text(part) for shown in pair for part in shown))
+        parts += [table, Text("")]
+    return parts
 
 
 def _mover(mover: Mapping[str, Any], cells: int) -> tuple[str, str]:

@@ -52,6 +52,7 @@ class _Line(InertInput):
 class EditLine(Vertical):
     """The line, and under it what is wrong with it or what it could become."""
 
+    SCOPED_CSS = False  # the screen says whether it is narrow
     DEFAULT_CSS = """
     EditLine { height: auto; }
     EditLine Horizontal { height: 1; }

@@ -14,7 +14,7 @@ from tasks.doses import parse_doses
 from workbench.tui.panes.interventions.edit_text import check_prompt
 from workbench.tui.render.bars import signed
 from workbench.tui.render.edit_board import BoardLine, kept_words
-from workbench.tui.render.tokens import fit, show_text
+from workbench.tui.render.tokens import fit, show_text, show_token
 
 PROMPT_KEPT = 500
 """Characters of a prompt in a finding's provenance."""
@@ -70,7 +70,8 @@ def kept(record: InterventionRecord, document: Mapping[str, Any]) -> tuple[str, 
         "measured": record.change, "predicted": record.predicted, "graph": record.graph,
         "dictionary": record.dictionary, "prompt": record.prompt[:PROMPT_KEPT],
     }  # fmt: skip
-    return kept_words(line, document, record.prompt), {name: value for name, value in known.items() if value}
+    pair = f"{show_token(document['decisive'])} − {show_token(document['rival'])}"
+    return kept_words(line, pair, record.prompt), {name: value for name, value in known.items() if value}
 
 
 def compared(edit: str, before: float | None, after: float | None) -> str:

@@ -40,6 +40,7 @@ NOT_STORED = -1
 class BoardPane(Pane):
     """Everything about the board but what runs it and what was stored."""
 
+    SCOPED_CSS = False  # the screen says whether it is narrow
     DEFAULT_CSS = """
     BoardPane #board-setup { height: auto; max-height: 6; background: $boost; }
     BoardPane #edit-body { height: 1fr; }
@@ -51,6 +52,7 @@ class BoardPane(Pane):
     BoardPane #history-part { height: 35%; border-top: solid $panel; }
     BoardPane #history-heading { height: 1; color: $text-muted; }
     .-narrow BoardPane #edit-body { layout: vertical; }
+    .-narrow BoardPane #board-setup { max-height: 4; }
     .-narrow BoardPane #edit-left { width: 100%; height: 45%; }
     .-narrow BoardPane #edit-card { width: 100%; height: 1fr; border-left: none; border-top: solid $panel; }
     .-narrow BoardPane #history-part { display: none; }
@@ -147,7 +149,7 @@ class BoardPane(Pane):
         self.query_one("#board-setup", Static).update(setup_lines(setup, max(self.size.width, 40)))
         starred = any(line.of_run and line.predicted is not None for line in self.view.lines)
         width = self.query_one("#board", LineList).size.width
-        heading = board_heading(setup.decisive, setup.rival, max(width, 40), starred) if self.view.lines else Text("")
+        heading = board_heading(setup, max(width, 40), starred) if self.view.lines else Text("")
         self.query_one("#board-heading", Static).update(heading)
 
     def _draw_card(self) -> None:

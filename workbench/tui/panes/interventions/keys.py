@@ -34,8 +34,11 @@ none means every position. A supernode of the graph goes by its name. Tab comple
 
 The board says of each edit what was predicted of it and what was measured of it alone, as the change of the logit
 difference between the decisive token and its rival: after − before, in nats. The gap is measured − predicted. The last
-line is all active edits together. The prediction is first order: of the graph where it knows the feature, else (*) of
-the run. It is given where nothing is held, the dictionary's error is kept and the target is the graph's.
+line is all active edits together. A graph that was traced without a rival explains its token's logit less the mean of
+all logits: then that is what the board shows.
+
+The prediction is first order: of the graph where it knows all of the edit, else (*) of the run. It is given where
+nothing is held, the dictionary's error is kept and the target is the graph's.
 
 The card has the line under the cursor: logits, probability and rank of the decisive token, KL, the most probable next
 tokens of either run, both continuations, and the dose–response curve once d has measured it. Dose 0 is no edit, 1 the

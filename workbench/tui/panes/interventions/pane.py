@@ -13,6 +13,7 @@ from textual.binding import BindingType
 from store import interventions
 from store.errors import BadInput
 from store.interventions import InterventionRecord
+from tasks.graphs.edit_ground import EditGround
 from tasks.intervene import Params
 from workbench.tui.actions import bindings
 from workbench.tui.messages import EditsSent, Looked, Told
@@ -150,7 +151,7 @@ class Interventions(OptionsPane):
             "predicted_by": "run" if line.of_run else "graph", "graph": document["graph"],
             "dictionary": document["dictionary"], "prompt": setup.prompt[: asking.PROMPT_KEPT],
         }  # fmt: skip
-        return kept_words(line, document, setup.prompt), {name: value for name, value in known.items() if value}
+        return kept_words(line, setup.pair, setup.prompt), {name: value for name, value in known.items() if value}
 
     def copied(self) -> str:
         """The edit under the cursor, as it is typed; of the total and of the history all of them, one a line."""
@@ -178,15 +179,15 @@ class Interventions(OptionsPane):
         """Have these runs made, unless what they need is not there."""
         if not runs:
             raise BadInput("no edit is on", "a writes one, space turns it on")
-        self._refuse(runs)
+        self._refuse(runs, await self._load(self.board))
         asked = await self.measuring.ask(runs)
         if asked:
             self.post_message(Told(f"{asked} run{'s' if asked > 1 else ''} of the model asked for"))
         self.draw()
 
-    def _refuse(self, runs: Sequence[Params]) -> None:
+    def _refuse(self, runs: Sequence[Params], ground: EditGround) -> None:
         """`BadInput` in one line for what the model's process would refuse."""
-        board, ground = self.board, self.view.ground
+        board = self.board
         if not (board.options.prompt or ground.prompt):
             raise BadInput("there is no prompt yet", "p types one, G takes a graph's")
         if board.options.spelling == "replace" and board.options.freeze == "direct":
@@ -212,7 +213,7 @@ class Interventions(OptionsPane):
         if document is None or not entries:
             raise BadInput("nothing was measured here yet", "r measures it")
         params = self.board.params(entries, swept=document["sweep"] is not None)
-        self._refuse([params])
+        self._refuse([params], await self._load(self.board))
         self.measuring.follow(params, await self.session.worker.retry(document["job"]))
         self.draw()
 

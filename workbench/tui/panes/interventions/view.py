@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,10 +22,15 @@ from workbench.tui.render.tokens import show_text
 
 NOTHING_YET = """Nothing on the board yet.
 
-a   write an edit:  ablate L12/345@7   scale L8/12=3   steer L8/12=+2max   swap L4-12/*@-1 from PROMPT
-    Tab completes features and supernodes of the graph, by name or by what they are about.
-p   type a prompt        G   stand on a graph: its prompt, dictionary, supernodes, predictions
-h   go to the interventions that are stored; enter shows one again
+a  writes an edit, r measures it:
+   ablate L12/345@7
+   scale L8/12=3
+   steer L8/12=+2max
+   swap L4-12/*@-1 from PROMPT
+   Tab completes features and supernodes, by name or by what they are about
+p  types a prompt
+G  takes a graph: its prompt, dictionary, supernodes and predictions
+h  goes to the stored interventions
 
 In the graph (3) and among the features (2), a, + and x send edits here."""
 
@@ -102,6 +107,7 @@ class BoardView:
             prompt=options.prompt or self.ground.prompt,
             decisive=decisive,
             rival=rival,
+            against_mean=self.against_mean,
             dictionary=self.ground.dictionary,
             graph=options.graph,
             freeze=options.freeze,
@@ -110,6 +116,19 @@ class BoardView:
             source=options.from_ or "",
             doses=self.board.doses,
         )
+
+    @property
+    def against_mean(self) -> bool:
+        """Whether the board measures against the mean of all logits: what a graph without a rival explains."""
+        options, ground = self.board.options, self.ground
+        return bool(ground.decisive) and not ground.rival and (options.target, options.versus) == (None, None)
+
+    def measured(self, document: Mapping[str, Any] | None) -> float | None:
+        """The change of the board's quantity; None of a run that was not asked for it."""
+        if document is None or not self.against_mean:
+            return None if document is None else document["delta_logit_difference"]
+        means = [document[side].get("mean_logit") for side in ("outcome", "baseline")]
+        return None if None in means else document["delta_logit"] - (means[0] - means[1])
 
     def card(self, index: int, width: int) -> RenderableType:
         """Everything about a line."""
@@ -120,13 +139,24 @@ class BoardView:
         params = self.board.params(self.entries_at(index)) if self.entries_at(index) else None
         fault = self.measuring.faults.get(params) if params else None
         parts: list[RenderableType] = [title, Text(line.words, style="dim")] if line.words else [title]
+        document = self.document_at(index)
+        if self.against_mean and document is not None:
+            parts.append(Text(self._against_mean_words(document)))
         if fault:
             parts.append(Text(f"could not be measured: {show_text(fault)}", style="bold"))
-        document = self.document_at(index)
         if document is None:
             return Group(*parts, Text(""), Text(self._unmeasured(line)))
         hint = [] if document["sweep"] else [Text("\nd  draws the dose–response curve", style="dim")]
         return Group(*parts, Text(""), outcome_card(document, width), *hint)
+
+    def _against_mean_words(self, document: Mapping[str, Any]) -> str:
+        """The board's number, which the table of logits does not have."""
+        values = [
+            document[side]["logit"] - document[side]["mean_logit"] if "mean_logit" in document[side] else None
+            for side in ("baseline", "outcome")
+        ]
+        numbers = " → ".join(map(signed, values))
+        return f"{self.setup.pair}: {numbers}, change {signed(self.measured(document))} nats"
 
     def _unmeasured(self, line: BoardLine) -> str:
         if not self.setup.prompt:
@@ -139,14 +169,14 @@ class BoardView:
         params = self.board.params([entry])
         document = self.document_at(index)
         predicted = self._of_graph(entry.edit)
-        of_run = predicted is None and document is not None
+        of_run = predicted is None and document is not None and not self.against_mean
         return BoardLine(
             edit=str(entry.edit),
             active=entry.active,
             words=self._words(entry.edit),
             predicted=document["predicted_delta"] if of_run and document is not None else predicted,
             of_run=of_run,
-            measured=None if document is None else document["delta_logit_difference"],
+            measured=self.measured(document),
             state=self.measuring.state(params),
         )
 
@@ -156,12 +186,12 @@ class BoardView:
         parts = [self._of_graph(entry.edit) for entry in active]
         known = [part for part in parts if part is not None]
         predicted = sum(known) if known and len(known) == len(parts) else None
-        of_run = predicted is None and document is not None
+        of_run = predicted is None and document is not None and not self.against_mean
         return BoardLine(
             edit=f"all {len(active)} together" if active else "nothing is on",
             predicted=document["predicted_delta"] if of_run and document is not None else predicted,
             of_run=of_run,
-            measured=None if document is None else document["delta_logit_difference"],
+            measured=self.measured(document),
             state=self.measuring.state(self.board.params(active)) if active else "",
             is_total=True,
         )
