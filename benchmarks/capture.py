@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -34,6 +35,8 @@ from tasks.model.hidden import stream_hidden
 from tasks.model.language_model import LanguageModel
 
 ROOT = Path(__file__).parents[1]
+PROMPTS = 32
+"""Windows a forward, where they are full."""
 BARS = {"one layer / bare early exit": 0.95, "all layers / plain forward": 0.9}
 
 
@@ -84,12 +87,22 @@ def cpu_seconds(run: Callable[[], Iterator[Tensor]]) -> float:
     return time.process_time() - begun
 
 
+def full_windows(batches: Sequence[TokenBatch]) -> list[TokenBatch]:
+    """The same tokens without padding, document after document, in whole windows: what SAELens' store reads."""
+    flat = torch.cat([batch.tokens[batch.mask] for batch in batches])
+    windows = flat[: len(flat) // CONTEXT_LENGTH * CONTEXT_LENGTH].reshape(-1, CONTEXT_LENGTH)
+    nowhere = torch.zeros_like(windows)
+    return [
+        TokenBatch(each, torch.ones_like(each, dtype=torch.bool), none, none)
+        for each, none in zip(windows.split(PROMPTS), nowhere.split(PROMPTS), strict=True)
+    ]
+
+
 def saelens_seconds(directory: Path, batches: Sequence[TokenBatch], threads: int) -> float:
-    """The same tokens through SAELens' ActivationsStore, layer 10, in its own environment."""
+    """A token of these windows through SAELens' ActivationsStore, in its own environment."""
     with tempfile.TemporaryDirectory() as made:
         tokens = Path(made) / "tokens.safetensors"
-        flat = torch.cat([batch.tokens[batch.mask] for batch in batches])
-        save_file({"tokens": flat[: len(flat) // CONTEXT_LENGTH * CONTEXT_LENGTH]}, tokens)
+        save_file({"tokens": torch.cat([batch.tokens.flatten() for batch in batches])}, tokens)
         words: list[str | Path] = [
             python_of("saelens"),
             "-m",
@@ -97,13 +110,27 @@ def saelens_seconds(directory: Path, batches: Sequence[TokenBatch], threads: int
             directory,
             tokens,
         ]
-        words += [str(CONTEXT_LENGTH), str(LAYER), str(threads)]
+        words += [str(CONTEXT_LENGTH), str(LAYER), str(threads), str(PROMPTS)]
         environment = os.environ | {"OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1"}
         done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(done.stderr[-3000:])
     found = json.loads(done.stdout.strip().splitlines()[-1])
     return float(found["cpu_s"] / found["tokens"])
+
+
+def beside_saelens(model: LanguageModel, directory: Path, batches: Sequence[TokenBatch], options: Any) -> None:
+    """SAELens' store and ours in turn over the same full windows."""
+    windows = full_windows(batches)
+    n_tokens = sum(batch.tokens.numel() for batch in windows)
+    ours, theirs = [], []
+    for _ in range(options.rounds):
+        theirs.append(saelens_seconds(directory, windows, options.threads))
+        ours.append(cpu_seconds(lambda: captured(model, windows, [LAYER])) / n_tokens)
+    ratios = [a / b for a, b in zip(theirs, ours, strict=True)]
+    print(f"| one layer, {n_tokens} tokens in full windows | {1 / median(ours):.0f} |")
+    print(f"| SAELens' store on them | {1 / median(theirs):.0f} |")
+    print(f"\none layer / SAELens' store: {median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f}), bar 1.5")
 
 
 def main() -> None:
@@ -136,9 +163,7 @@ def main() -> None:
     for name, seconds in taken.items():
         print(f"| {name} | {n_tokens / median(seconds):.0f} |")
     if options.saelens:
-        theirs = [saelens_seconds(directory, batches, options.threads) for _ in range(options.rounds)]
-        print(f"| SAELens' store, layer {LAYER} | {1 / median(theirs):.0f} |")
-        print(f"\none layer / SAELens' store: {n_tokens / median(taken['one layer']) * median(theirs):.2f} (bar 1.5)")
+        beside_saelens(model, directory, batches, options)
     for name, bar in BARS.items():
         ours, least = name.split(" / ")
         ratios = [b / a for a, b in zip(taken[ours], taken[least], strict=True)]

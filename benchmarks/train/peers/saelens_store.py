@@ -1,6 +1,6 @@
 """SAELens' ActivationsStore over given tokens, one layer's h, as a process of its own: prints one JSON line.
 
-    python -m benchmarks.train.peers.saelens_store MODEL TOKENS CONTEXT LAYER THREADS
+    python -m benchmarks.train.peers.saelens_store MODEL TOKENS CONTEXT LAYER THREADS PROMPTS
 
 h is no module's output in a gated MLP, so an identity is put before down_proj and hooked.
 """
@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 
-def main(model_directory: Path, tokens_file: Path, context: int, layer: int, threads: int) -> None:
+def main(model_directory: Path, tokens_file: Path, context: int, layer: int, threads: int, prompts: int) -> None:
     """Read every token once."""
     torch.set_num_threads(threads)
     tokens = load_file(tokens_file)["tokens"]
@@ -40,7 +40,7 @@ def main(model_directory: Path, tokens_file: Path, context: int, layer: int, thr
         d_in=hf.config.intermediate_size,
         n_batches_in_buffer=2,
         total_training_tokens=len(tokens),
-        store_batch_size_prompts=8,
+        store_batch_size_prompts=prompts,
         train_batch_size_tokens=512,
         prepend_bos=False,
         normalize_activations="none",
@@ -54,4 +54,4 @@ def main(model_directory: Path, tokens_file: Path, context: int, layer: int, thr
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), *map(int, sys.argv[3:6]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), *map(int, sys.argv[3:7]))
