@@ -21,7 +21,7 @@ from textual.widgets import ContentSwitcher, Footer, Static
 from store import findings
 from store.errors import BadInput, WorkbenchError
 from tasks.registry import task
-from workbench.tui.actions import Action, bindings, key_words, permitted
+from workbench.tui.actions import EVERYWHERE, Action, bindings, key_words, permitted
 from workbench.tui.copying import copy_text
 from workbench.tui.jobs_drawer import JobsDrawer
 from workbench.tui.key_help import about_page, key_page
@@ -63,23 +63,7 @@ class Workbench(App[int]):
         (0, "-narrow"),
         (100, "-wide"),
     ]
-    ACTIONS: ClassVar[tuple[Action, ...]] = (
-        Action("pane('baselines')", "1,f2", "Show the baselines"),
-        Action("pane('features')", "2,f3", "Show the features"),
-        Action("pane('graph')", "3,f4", "Show the graph"),
-        Action("pane('interventions')", "4,f5", "Show the interventions"),
-        Action("back", "alt+left,ctrl+o", "Go back to where you were"),
-        Action("forward", "alt+right", "Go forward again"),
-        Action("link", "ctrl+l", "Link the panes, or let each stay where it is"),
-        Action("jobs", "J,f6", "Open or close the jobs", "jobs"),
-        Action("ledger", "L,f7", "Read the findings that were kept"),
-        Action("keep", "exclamation_mark", "Keep the number under the cursor as a finding", changes=True),
-        Action("copy", "y", "Copy what is under the cursor"),
-        Action("export", "X,f8", "Save this view as text, SVG or Markdown"),
-        Action("keys", "question_mark", "List every key", "keys"),
-        Action("about", "f1", "Explain the pane under the cursor"),
-        Action("quit", "ctrl+q", "Leave; the worker and its jobs go on", "quit"),
-    )
+    ACTIONS: ClassVar[tuple[Action, ...]] = EVERYWHERE
     BINDINGS: ClassVar[list[BindingType]] = bindings(ACTIONS)
 
     def __init__(
