@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from store import jobs
@@ -108,6 +108,8 @@ class SavedLayer:
     metrics: dict[str, Any]
     points: list[tuple[int, Literal["train", "validation"], float, float, float, float]]
     """Rows of table `training_point`."""
+    curve: dict[str, list[float | None]]
+    """The validation points by column, for `--json` and the plot."""
 
 
 @dataclass
@@ -147,7 +149,7 @@ class Result:
             "weights": [
                 {"layer": layer.layer, "file": layer.stored.path, "hash": layer.stored.hash} for layer in self.layers
             ],
-            "layers": [{"layer": layer.layer} | layer.metrics for layer in self.layers],
+            "layers": [{"layer": layer.layer} | layer.metrics | {"curve": layer.curve} for layer in self.layers],
             "plan": self.plan,
         }
 
@@ -238,8 +240,15 @@ def _written(project: Project, params: Params, layer: TrainedLayer, run_key: str
         "tokens": layer.train_rows,
         "wall_seconds": layer.wall_s,
         "cpu_seconds": layer.cpu_s,
-        "curve": [asdict(point) for point in layer.points],
         "ce_curve": recovered,
     }
     points = [(p.tokens, p.split, p.loss, p.fvu, p.l0, p.dead_share) for p in layer.points]
-    return SavedLayer(autoencoder.layer, stored, autoencoder.config() | {"run": run_key}, metrics, points)
+    config = autoencoder.config() | {"run": run_key}
+    return SavedLayer(autoencoder.layer, stored, config, metrics, points, _curve(layer))
+
+
+def _curve(layer: TrainedLayer) -> dict[str, list[float | None]]:
+    """The validation points, a list a column."""
+    points = [point for point in layer.points if point.split == "validation"]
+    columns = ("tokens", "loss", "fvu", "l0", "dead_share", "ce_recovered")
+    return {name: [getattr(point, name) for point in points] for name in columns}

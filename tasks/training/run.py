@@ -123,6 +123,8 @@ class TrainingRun:
         if self.recovery is not None and (n_points % RECOVERY_EVERY == 0 or n_points == POINTS):
             recovered = self.recovery.ce_recovered(trainer.autoencoder())
             trainer.points[-1] = replace(trainer.points[-1], ce_recovered=recovered)
+        if n_points % RECOVERY_EVERY == 0:
+            self.stage.context.progress.note(_narrated(trainer))
 
     def _judged(self, trainer: LayerTrainer) -> TrainedLayer:
         """Measure a finished layer on all validation rows."""
@@ -139,6 +141,16 @@ class TrainingRun:
             wall_s=trainer.position.wall_s,
             cpu_s=trainer.position.cpu_s,
         )
+
+
+def _narrated(trainer: LayerTrainer) -> str:
+    """Where a layer is, in a line."""
+    point = trainer.points[-1]
+    recovered = "" if point.ce_recovered is None else f", CE recovered {point.ce_recovered:.2f}"
+    return (
+        f"layer {trainer.layer}, {point.tokens} tokens: FVU {point.fvu:.3f}, L0 {point.l0:.1f},"
+        f" dead {point.dead_share:.1%}{recovered}"
+    )
 
 
 def batch_order(n_rows: int, batch_size: int, epochs: int, seed: int, round_: int) -> list[Tensor]:

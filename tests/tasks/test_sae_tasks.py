@@ -29,6 +29,7 @@ from tasks.dictionaries.streamed import BufferShape, StreamedActivations
 from tasks.execute import execute
 from tasks.interpret import feature_card
 from tasks.registry import task
+from tasks.training import estimate
 from tasks.training.plan import OBJECTIVES
 from tests.tasks import sae_project
 from tests.tiny import tiny_language_model
@@ -235,6 +236,11 @@ def test_a_cancelled_training_keeps_the_step_it_was_at(project: Project) -> None
         ({"capture": 1, "name": "neurons"}, "a set cannot be called 'neurons'"),
         ({"capture": 1, "name": "../out"}, "a set cannot be called"),
         ({"capture": 1, "name": "taken"}, "the set 'taken' has layer 0 already"),
+        ({"capture": 1, "objective": "matryoshka", "levels": "0,1"}, "--levels '0,1' are no shares"),
+        ({"capture": 1, "buffer": "much"}, "--buffer 'much' is no size"),
+        ({"capture": 1, "batch_size": 500}, r"\d+ held-out tokens do not fill one batch of 500"),
+        ({"tokens": 100}, r"\d+ held-out tokens do not fill one batch of 64"),
+        ({"tokens": 900, "layers": "0,2", "memory": "1MB"}, "one layer needs .* to train and 0.00 GiB may be used"),
     ],
 )
 def test_training_that_cannot_be_done_is_refused_and_leaves_nothing(
@@ -347,3 +353,37 @@ def found_names(project: Project, query: str) -> list[str]:
     """The names of the features that a query finds."""
     ids = find_features(project.db, parse_query(query)).ids.tolist()
     return [row.name for row in rows_of(project.db, ids).values()]
+
+
+def test_a_capture_of_another_model_is_refused_by_its_key(project: Project) -> None:
+    captured(project)
+    with project.transaction():
+        project.db.execute("UPDATE job SET params_hash = 'abcdef0123456789' WHERE kind = 'capture'")
+    with pytest.raises(BadInput, match="capture 1 was made with another model: its key is abcdef012345, with"):
+        sae_project.run(project, "train", capture=1, **SMALL)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_layers_in_groups_that_fit_the_memory_come_out_as_if_trained_together(project: Project) -> None:
+    options: dict[str, Any] = SMALL | {"tokens": 900, "layers": "0,1,2", "buffer": "60kB"}
+    together = sae_project.run(project, "train", name="together", **options)
+    plan = task("train").params_type(**SMALL).plan(together["layers"][0]["train_tokens"])  # type: ignore[attr-defined]
+    bound = estimate.training_bytes(plan, 48, 2, together["plan"]["buffer_bytes"])
+    grouped = sae_project.run(project, "train", name="grouped", memory=str(bound), **options)
+    assert [len(group) for group in grouped["plan"]["groups"]] == [1, 2]
+    assert len(together["plan"]["groups"]) == 1 and together["plan"]["rounds"] > 3
+    expected, found = weights_of(project, "together"), weights_of(project, "grouped")
+    assert sorted(expected) == sorted(found) == [0, 1, 2]
+    for layer, tensors in expected.items():
+        assert all(torch.equal(tensor, found[layer][name]) for name, tensor in tensors.items()), layer
+    assert {"memory_bytes", "disk_bytes", "seconds"} == set(grouped["plan"]["measured"])
+
+
+def test_streamed_training_measures_ce_recovered_on_the_way(project: Project) -> None:
+    options: dict[str, Any] = SMALL | {"tokens": 900, "layers": "2", "recovery_tokens": 60, "epochs": 4}
+    document = sae_project.run(project, "train", **options)
+    [layer] = document["layers"]
+    assert len(layer["ce_curve"]) == len([each for each in layer["curve"]["ce_recovered"] if each is not None]) >= 1
+    assert layer["ce_curve"][-1][0] == layer["tokens"]
+    later = sae_project.run(project, "evaluate", tokens=60, window=80)
+    assert layer["ce_curve"][-1][1] == pytest.approx(later["layers"][0]["ce_recovered"], abs=1e-3)

@@ -27,7 +27,7 @@ def task_view(kind: str, document: dict[str, Any], project: Project, width: int)
     if kind in ("trace", "prune", "import"):
         return _trace_view(document, project, width)
     if kind == "train":
-        return training_view(document)
+        return training_view(document, width)
     if kind == "evaluate":
         return evaluation_view(document)
     if kind == "validate":
