@@ -22,7 +22,7 @@ _LATEST = "SELECT max(id) FROM baseline GROUP BY prompt_id, variant"
 
 @dataclass(frozen=True)
 class Scores:
-    """The decisive token after one prompt; all None where no decisive token was named."""
+    """The decisive token after one prompt; None where no decisive token was named."""
 
     p_decisive: float | None
     rank_decisive: int | None
@@ -30,6 +30,8 @@ class Scores:
     logit_difference: float | None
     """decisive - rival, nats; None without a rival."""
     passed: bool | None
+    says: str | None = None
+    """The most probable token."""
 
 
 @dataclass(frozen=True)
@@ -101,13 +103,13 @@ def directories(db: Database) -> dict[str, str]:
 
 def _records(db: Database, where: str, *values: object) -> list[PromptRecord]:
     sql = f"""SELECT prompt.id, behaviour, name, clean, corrupt, decisive, rival, concept, job_id,
-            variant, p_decisive, rank_decisive, logit_difference, passed
+            variant, p_decisive, rank_decisive, logit_difference, passed, json_extract(top, '$[0][0]')
         FROM baseline JOIN prompt ON prompt.id = prompt_id
         WHERE baseline.id IN ({_LATEST}) {where} ORDER BY behaviour, prompt.id, variant"""
     records: dict[int, PromptRecord] = {}
-    for *columns, job_id, variant, p, rank, difference, passed in db.execute(sql, list(values)).fetchall():
+    for *columns, job_id, variant, p, rank, difference, passed, says in db.execute(sql, list(values)).fetchall():
         record = records.setdefault(columns[0], PromptRecord(*[*columns, job_id, {}]))
-        records[record.id] = _with_scores(record, job_id, variant, _scores(p, rank, difference, passed))
+        records[record.id] = _with_scores(record, job_id, variant, _scores(p, rank, difference, passed, says))
     return list(records.values())
 
 
@@ -115,8 +117,8 @@ def _with_scores(record: PromptRecord, job_id: int, variant: str, scores: Scores
     return replace(record, job_id=max(job_id, record.job_id), scores={**record.scores, variant: scores})
 
 
-def _scores(p: float | None, rank: int | None, difference: float | None, passed: int | None) -> Scores:
-    return Scores(p, rank, difference, None if passed is None else bool(passed))
+def _scores(p: float | None, rank: int | None, difference: float | None, passed: int | None, says: str) -> Scores:
+    return Scores(p, rank, difference, None if passed is None else bool(passed), says)
 
 
 def _reading(tokens: str, top: str, continuation: str, surprise: str | None, seed: int) -> Reading:

@@ -6,7 +6,7 @@ prompt that was run is shown even if its file has changed since, and one that wa
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -133,6 +133,16 @@ def board(project: Project) -> list[BoardBehaviour]:
     own = [_own_prompts(stored[AD_HOC])] if AD_HOC in stored else []
     files = {name: known.get(name, (None, "")) for name in names}
     return own + [_joined(name, *file, records=stored.get(name, [])) for name, file in files.items()]
+
+
+def with_own_prompts(behaviours: Sequence[BoardBehaviour], pairs: Iterable[Pair]) -> list[BoardBehaviour]:
+    """The board with prompts of one's own that are only being run, before those that were."""
+    others = [behaviour for behaviour in behaviours if behaviour.name != AD_HOC]
+    stored = [pair for behaviour in behaviours if behaviour.name == AD_HOC for pair in behaviour.pairs]
+    known = {pair.key for pair in stored}
+    waiting = [pair for pair in (BoardPair(each, None) for each in dict.fromkeys(pairs)) if pair.key not in known]
+    own = (*waiting, *stored)
+    return [BoardBehaviour(AD_HOC, OWN_PROMPTS, own), *others] if own else others
 
 
 def find_pair(behaviours: Iterable[BoardBehaviour], prompt: str) -> tuple[BoardBehaviour, BoardPair] | None:

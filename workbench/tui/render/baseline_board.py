@@ -62,19 +62,24 @@ def behaviour_line(behaviour: BoardBehaviour, is_open: bool, running: bool, widt
     }  # fmt: skip
     mark = RUNNING if running else f"{behaviour.n_passed}/{behaviour.n_asked}" if behaviour.n_asked else ""
     line = Text(f"{OPEN if is_open else CLOSED} {mark.ljust(_MARK)}")
-    _append_numbers(line, values if behaviour.n_asked else dict.fromkeys(values, ""), width)
+    numbers = sum(column.width for column in _shown(width).values())
+    if behaviour.run or running or numbers < len(NOT_RUN):
+        _append_numbers(line, values if behaviour.n_asked else dict.fromkeys(values, ""), width)
+    else:
+        line.append(NOT_RUN.rjust(numbers) + "  ", style="dim")
     line.append(show_text(behaviour.name), style="bold")
     if behaviour.lacking:
         line.append(f"  {FAILED} {LACKING}", style="red")
-    if not behaviour.run:
-        line.append(f"  {NOT_RUN}", style="italic")
     line.append(f"  {show_text(behaviour.title)}", style="dim")
     line.truncate(width, overflow="ellipsis")
     return line
 
 
 def pair_line(pair: BoardPair, running: bool, width: int) -> Text:
-    """`  ✓  0.610   1   +3.50   −2.25    ·Paris  The capital of France is`."""
+    """`  ✓  0.610   1   +3.50   −2.25    ·Paris  The capital of France is`.
+
+    Of a prompt that asks nothing, `→·light` is what the model says.
+    """
     mark = RUNNING if running else _mark(pair)
     line = Text("   ")
     line.append(mark.ljust(_MARK - 1), style=_STYLES.get(mark, ""))
@@ -84,7 +89,10 @@ def pair_line(pair: BoardPair, running: bool, width: int) -> Text:
         "clean": signed(clean.logit_difference, 2), "corrupt": signed(pair.corrupt.logit_difference, 2)
     }  # fmt: skip
     _append_numbers(line, values if pair.passed is not None else dict.fromkeys(values, ""), width)
-    decisive = show_token(pair.pair.decisive) if pair.pair.decisive else ""
+    if pair.pair.decisive:
+        decisive = show_token(pair.pair.decisive)
+    else:
+        decisive = f"→{show_token(clean.says)}" if clean.says is not None else ""
     if width - cell_len(line.plain) >= _WITH_TOKEN:
         line.append(_padded(decisive, _DECISIVE))
     room = max(width - cell_len(line.plain), 1)

@@ -74,10 +74,11 @@ def prompt_card(
         grid.add_column(width=cells)
         grid.add_column(width=cells)
         for row in zip(*columns, strict=True):
-            grid.add_row(*row)
+            if any(part.plain for part in row):
+                grid.add_row(*row)
         parts.append(grid)
     else:
-        parts += [part for column in columns for part in column]
+        parts += [part for column in columns for part in column if part.plain]
     if scale:
         parts.append(_legend(scale))
     parts.append(_graphs(graphs))
@@ -94,7 +95,8 @@ def behaviour_card(behaviour: BoardBehaviour, width: int) -> Group:
         title.append(f"  {FAILED} {LACKING}", style="red")
     known = {
         "name": behaviour.name,
-        "pairs": f"{len(behaviour.pairs)}" + (f", {left} of them {NOT_RUN}" if left else ""),
+        "pairs": f"{len(behaviour.pairs)}"
+        + (f", {left if behaviour.run else 'all'} of them {NOT_RUN}" if left else ""),
         "passed": passed,
         "mean p of the decisive token": None if mean.p_decisive is None else number(mean.p_decisive),
         "mean Δ clean": _nats(mean.logit_difference),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,8 @@ from textual.widget import Widget
 from textual.widgets import Input, Static
 
 from tasks.baseline import AD_HOC
-from tasks.baseline_board import BoardBehaviour, board, find_pair
+from tasks.baseline_board import BoardBehaviour, board, find_pair, with_own_prompts
+from tasks.behaviours import Pair
 from workbench.tui.messages import Looked
 from workbench.tui.pane import Pane, Session
 from workbench.tui.panes.baselines.lines import BoardLines, Row, RowPlace, board_rows
@@ -144,7 +145,7 @@ class BaselineBoard(Pane):
 
     async def read(self) -> None:
         """Read the board; the cursor stays on its line."""
-        self._behaviours = await self.session.store.read(board)
+        self._behaviours = with_own_prompts(await self.session.store.read(board), self.waiting_prompts())
         self._show_rows(self.row_place)
 
     def _show_rows(self, at: RowPlace | None) -> None:
@@ -155,6 +156,10 @@ class BaselineBoard(Pane):
         found = self._lines.index_of(at) if at else None
         line_list = self.query_one(LineList)
         line_list.show(self._lines, line_list.cursor if found is None else found)
+
+    def waiting_prompts(self) -> Iterable[Pair]:
+        """Prompts of the person's own that are being run."""
+        return ()
 
     def show_running(self, places: frozenset[RowPlace]) -> None:
         """Mark what is being run."""

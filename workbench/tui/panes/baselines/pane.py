@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.text import Text
@@ -11,6 +12,8 @@ from textual.binding import BindingType
 from store import jobs
 from store.jobs import ENDED
 from tasks.baseline import AD_HOC
+from tasks.baseline_board import BoardPair
+from tasks.behaviours import Pair
 from tasks.registry import task
 from workbench.tui.actions import Action, bindings
 from workbench.tui.messages import Told, Went
@@ -24,7 +27,7 @@ from workbench.tui.render.tokens import fit, show_text, show_token
 from workbench.tui.screens.choice import Choice
 
 if TYPE_CHECKING:
-    from tasks.baseline_board import BoardBehaviour, BoardPair
+    from tasks.baseline_board import BoardBehaviour
     from workbench.tui.panes.baselines.lines import RowPlace
     from workbench.tui.render.prompt_card import GraphMention
 
@@ -54,7 +57,7 @@ class Baselines(BaselineBoard):
         """Nothing has been asked yet."""
         super().__init__(session, name)
         self._runs: dict[int, frozenset[RowPlace]] = {}
-        self._own_prompts: dict[int, str] = {}
+        self._own_prompts: dict[int, Pair] = {}
         self._traces: dict[int, tuple[RowPlace, str]] = {}
         self._dictionary = NEURONS
         self._typed: dict[str, str] = {}
@@ -87,9 +90,13 @@ class Baselines(BaselineBoard):
         if state != "succeeded":
             return
         if prompt is not None:
-            self.show_prompt(prompt, AD_HOC)
+            self.show_prompt(prompt.clean, AD_HOC)
         if trace is not None:
             await self._show_graph(job_id, *trace)
+
+    def waiting_prompts(self) -> Iterable[Pair]:
+        """Those that were asked for here, the newest first."""
+        return [*self._own_prompts.values()][::-1]
 
     # Running.
 
@@ -124,7 +131,8 @@ class Baselines(BaselineBoard):
             finally:
                 self._form = None
             if answer is not None:
-                await self._run_prompt(answer, self.row_place)
+                written = Pair(answer["prompt"], answer.get("decisive", ""), answer.get("corrupt"), answer.get("rival"))
+                await self._run_prompt(written)
 
         self.soon(ask, group="form")
 
@@ -139,15 +147,16 @@ class Baselines(BaselineBoard):
 
     async def _run_own(self, pairs: Iterable[BoardPair]) -> None:
         for pair in pairs:
-            written = pair.pair
-            options = {"prompt": written.clean, "decisive": written.decisive, "corrupt": written.corrupt or "",
-                       "rival": written.rival or ""}  # fmt: skip
-            await self._run_prompt(options, (AD_HOC, pair.key))
+            await self._run_prompt(replace(pair.pair, concept=None))
 
-    async def _run_prompt(self, options: Mapping[str, str], place: RowPlace | None) -> None:
-        job_id = await self._submit("baseline", options, f"running {_quoted(options['prompt'])}")
-        self._runs[job_id] = frozenset([place] if place and place[0] == AD_HOC and place[1] else [])
-        self._own_prompts[job_id] = options["prompt"]
+    async def _run_prompt(self, written: Pair) -> None:
+        options = {"prompt": written.clean, "decisive": written.decisive, "corrupt": written.corrupt or "",
+                   "rival": written.rival or ""}  # fmt: skip
+        job_id = await self._submit("baseline", options, f"running {_quoted(written.clean)}")
+        self._runs[job_id] = frozenset([(AD_HOC, BoardPair(written, None).key)])
+        self._own_prompts[job_id] = written
+        await self.read()
+        self.show_prompt(written.clean, AD_HOC)
         await self._begun(job_id)
 
     # Tracing.
