@@ -22,6 +22,7 @@ COMMANDS: dict[str, str] = {
     "baselines": "List behaviours and prompts with what was measured of them, and show one prompt.",
     "features": "Search the features of trained dictionaries, and show one.",
     "dictionaries": "List, show, import, export and remove dictionary sets.",
+    "interventions": "What interventions measured: a list, and each again as it was printed.",
     "graph": "List, show, shape, compare and export attribution graphs.",
     "verify": "Check a pack: every hash, and that its numbers come out again.",
     "unpack": "Open a pack into a directory.",

@@ -370,7 +370,7 @@ def test_given_any_key_of_the_console_when_pressed_then_the_app_goes_on(
 
 def fixed_runs(directory: Path) -> None:
     """Three runs with fixed numbers, one of them over doses."""
-    base = {"prompt": PROMPT, "dictionary": "neurons"}
+    base: dict[str, Any] = {"prompt": PROMPT, "dictionary": "neurons"}
     one, other = "L0/12@10", "L2/3"
     insert_run(directory, Params(**base, ablate=(one,)), document([f"ablate {one}"], -0.546, -0.525), 1)
     insert_run(directory, Params(**base, steer=(f"{other}=+2",)), document([f"steer {other}=+2"], 0.25, None), 2)

@@ -5,6 +5,7 @@ Changes are after - before of the logit difference, in nats, as everywhere in `w
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -78,7 +79,7 @@ def board_line(line: BoardLine, width: int, scale: float) -> Text:
     bars = width >= _WIDE
     room = max(width - 4 - 3 * _NUMBER - (_BAR + 2 if bars else 0), 8)
     mark = "Σ   " if line.is_total else "[x] " if line.active else "[ ] "
-    text = Text(mark, no_wrap=True, end="", style="" if line.active or line.is_total else "dim")
+    text = Text(mark, no_wrap=True, style="" if line.active or line.is_total else "dim")
     text.append(_named(line, room))
     predicted = signed(line.predicted) + (OF_RUN if line.of_run and line.predicted is not None else " ")
     text.append(f"{predicted:>{_NUMBER}}")
@@ -86,7 +87,7 @@ def board_line(line: BoardLine, width: int, scale: float) -> Text:
     text.append(f"{measured:>{_NUMBER - 1}} ", style="bold" if line.measured is not None else "dim")
     text.append(f"{signed(line.gap):>{_NUMBER - 1}} ", style="dim")
     if bars:
-        text.append(" ").append_text(signed_bar((line.measured or 0.0) / scale if scale else 0.0, _BAR))
+        text.append(" ").append_text(signed_bar(_size(line) / scale if scale else 0.0, _BAR))
     return text
 
 
@@ -162,7 +163,11 @@ def board_table(setup: BoardSetup, lines: Sequence[BoardLine], width: int) -> Gr
 
 def largest(lines: Sequence[BoardLine]) -> float:
     """The largest |measured| change: what fills a bar."""
-    return max((abs(line.measured) for line in lines if line.measured is not None), default=0.0)
+    return max((abs(_size(line)) for line in lines), default=0.0)
+
+
+def _size(line: BoardLine) -> float:
+    return line.measured if line.measured is not None and math.isfinite(line.measured) else 0.0
 
 
 def kept_words(line: BoardLine, pair: str, prompt: str) -> str:

@@ -18,6 +18,7 @@ from workbench.tui.render.tokens import fit, show_text, show_token
 _MOST_EDITS = 12
 _MOST_TOKENS = 12
 _WIDE_MOVERS = 84
+_FORETELLING = 56
 _HELD = {
     "none": "everything live",
     "attention": "attention patterns of the unmodified prompt held",
@@ -47,7 +48,7 @@ def intervention_view(document: Mapping[str, Any], width: int) -> Group:
 def outcome_card(document: Mapping[str, Any], width: int) -> Group:
     """The same in the width of a card, for the console: numbers, next tokens as bars, texts, curve, movers."""
     parts: list[RenderableType] = [
-        outcome_table(document),
+        outcome_table(document, width),
         *_warnings(document),
         Text(""),
         token_bars(document["top"], width),
@@ -76,27 +77,31 @@ def _what_was_edited(document: Mapping[str, Any]) -> Table:
     )
 
 
-def outcome_table(document: Mapping[str, Any]) -> Table:
-    """Logits of the decisive token and its rival (nats), probability and rank, before, after, and the change."""
+def outcome_table(document: Mapping[str, Any], width: int = 80) -> Table:
+    """Logits of the decisive token and its rival (nats), probability and rank, before, after, and the change.
+
+    Below 56 cells the first order of the change is left out.
+    """
     before, after = document["baseline"], document["outcome"]
     decisive, rival = show_token(document["decisive"]), show_token(document["rival"])
-    table = plain_table("", "before", "after", "change", "first order", right=1)
+    foretells = width >= _FORETELLING
+    table = plain_table("", "before", "after", "change", *(["first order"] if foretells else []), right=1)
     rows = (
         (f"logit {decisive}", "logit", document["delta_logit"], None),
         (f"logit {rival}", "rival_logit", document["delta_rival"], None),
         ("difference", "logit_difference", document["delta_logit_difference"], document["predicted_delta"]),
     )
     for name, key, change, predicted in rows:
-        foretold = "" if predicted is None else signed(predicted)
-        table.add_row(*map(Text, (name, signed(before[key]), signed(after[key]), signed(change), foretold)))
+        foretold = [] if not foretells else [""] if predicted is None else [signed(predicted)]
+        table.add_row(*map(Text, (name, signed(before[key]), signed(after[key]), signed(change), *foretold)))
     p = (before["probability"], after["probability"])
     change = signed(p[1] - p[0]) if None not in p else "–"
-    table.add_row(*map(Text, (f"p {decisive}", number(p[0]), number(p[1]), change, "")))
+    table.add_row(*map(Text, (f"p {decisive}", number(p[0]), number(p[1]), change)))
     moved = after["rank"] - before["rank"]
     table.add_row(
-        *map(Text, (f"rank {decisive}", str(before["rank"]), str(after["rank"]), f"{moved:+d}" if moved else "0", ""))
+        *map(Text, (f"rank {decisive}", str(before["rank"]), str(after["rank"]), f"{moved:+d}" if moved else "0"))
     )
-    table.add_row(*map(Text, ("KL(before‖after)", "", "", number(document["kl"]), "")))
+    table.add_row(*map(Text, ("KL(before‖after)", "", "", number(document["kl"]))))
     return table
 
 

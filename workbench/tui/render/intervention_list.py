@@ -9,11 +9,12 @@ from rich.table import Table
 from rich.text import Text
 
 from store.interventions import InterventionRecord
-from workbench.tui.render.bars import number, signed
+from workbench.tui.render.bars import signed
 from workbench.tui.render.facts import plain_table
 from workbench.tui.render.tokens import fit, show_text
 
 _EDITS_SHOWN = 20
+_PROMPT_SHOWN = 60
 
 
 def edits_words(record: InterventionRecord) -> str:
@@ -51,14 +52,14 @@ class History:
 
 
 def intervention_table(records: Sequence[InterventionRecord]) -> Table:
-    """One line an intervention; changes of the logit difference and KL in nats."""
-    table = plain_table("id", "measured", "change", "first order", "KL", "edits", "dictionary", "prompt")
-    for column in (2, 3, 4):
+    """One line an intervention; changes of the logit difference in nats."""
+    table = plain_table("id", "measured", "change", "first order", "edits", "prompt")
+    for column in (1, 2, 3):
         table.columns[column].justify = "right"
         table.columns[column].no_wrap = True
     for record in records:
         when = record.at[:16].replace("T", " ")
-        numbers = (signed(record.change), signed(record.predicted), number(record.kl))
-        texts = (edits_words(record), show_text(record.dictionary), show_text(record.prompt))
+        numbers = (signed(record.change), signed(record.predicted))
+        texts = (edits_words(record), fit(show_text(record.prompt), _PROMPT_SHOWN))
         table.add_row(*map(Text, (str(record.id), when, *numbers, *texts)))
     return table

@@ -33,6 +33,8 @@ from workbench.tui.widgets.line_list import LineList
 
 REST_S = 0.1
 """How long the cursor rests before its card comes up."""
+STACKED = 120
+"""Columns below which the card stands under the board."""
 NOT_STORED = -1
 """`Place.intervention` of a board that is no stored intervention (any more)."""
 
@@ -40,7 +42,6 @@ NOT_STORED = -1
 class BoardPane(Pane):
     """Everything about the board but what runs it and what was stored."""
 
-    SCOPED_CSS = False  # the screen says whether it is narrow
     DEFAULT_CSS = """
     BoardPane #board-setup { height: auto; max-height: 6; background: $boost; }
     BoardPane #edit-body { height: 1fr; }
@@ -51,14 +52,14 @@ class BoardPane(Pane):
     BoardPane #board { height: 1fr; }
     BoardPane #history-part { height: 35%; border-top: solid $panel; }
     BoardPane #history-heading { height: 1; color: $text-muted; }
-    .-narrow BoardPane #edit-body { layout: vertical; }
-    .-narrow BoardPane #board-setup { max-height: 4; }
-    .-narrow BoardPane #edit-left { width: 100%; height: 45%; }
-    .-narrow BoardPane #edit-card { width: 100%; height: 1fr; border-left: none; border-top: solid $panel; }
-    .-narrow BoardPane #history-part { display: none; }
-    .-narrow BoardPane.-history #edit-card { display: none; }
-    .-narrow BoardPane.-history #edit-left { height: 1fr; }
-    .-narrow BoardPane.-history #history-part { display: block; height: 1fr; }
+    BoardPane.-stacked #edit-body { layout: vertical; }
+    BoardPane.-stacked #board-setup { max-height: 4; }
+    BoardPane.-stacked #edit-left { width: 100%; height: 45%; }
+    BoardPane.-stacked #edit-card { width: 100%; height: 1fr; border-left: none; border-top: solid $panel; }
+    BoardPane.-stacked #history-part { display: none; }
+    BoardPane.-stacked.-history #edit-card { display: none; }
+    BoardPane.-stacked.-history #edit-left { height: 1fr; }
+    BoardPane.-stacked.-history #history-part { display: block; height: 1fr; }
     """
 
     def __init__(self, session: Session, name: str) -> None:
@@ -162,7 +163,8 @@ class BoardPane(Pane):
         return self.view.card(self._at, width)
 
     def on_resize(self, event: events.Resize) -> None:
-        """Lines and card are as wide as there is room."""
+        """Lines and card are as wide as there is room; the card stands below where there is little."""
+        self.set_class(event.size.width < STACKED, "-stacked")
         self.call_after_refresh(self._draw_all)
 
     def _draw_all(self) -> None:
