@@ -1,81 +1,32 @@
-"""The baselines pane: what is listed, what keys do, what is asked of the worker, and where its answers lead."""
+"""The baselines pane: what is listed, what the card shows, and what links it to the other panes."""
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from textual import events
-from textual.pilot import Pilot
 
-from store import jobs
 from store.project import Project
-from tasks.baseline import AD_HOC
 from tasks.behaviours import load_behaviours
-from tasks.context import Context
-from tasks.execute import run_claimed
 from tests.workbench.tui.app_project import BEHAVIOUR, CORRUPT, GRAPH, NEURON_GRAPH, PROMPT, SET
+from tests.workbench.tui.baselines_steps import (
+    LISTED,
+    Steps,
+    app_on,
+    at_prompt,
+    insert_fixed,
+    insert_fixed_again,
+    pane_of,
+    queued,
+)
 from tests.workbench.tui.screen_text import assert_golden_screen, drive, screen_text, until
-from workbench.tui.app import Workbench
-from workbench.tui.panes.baselines.pane import Baselines
 from workbench.tui.panes.baselines.prompt_form import PromptForm
 from workbench.tui.place import Place
-from workbench.tui.render.tokens import show_token
 from workbench.tui.screens.choice import Choice
-from workbench.tui.widgets.inert_input import InertInput
 from workbench.tui.widgets.line_list import LineList
 
-Steps = Pilot[int]
 SIZES = [(80, 24), (160, 48)]
-LISTED = f"{BEHAVIOUR}  Wo"
-"""On the screen when the board has been read."""
-
-
-def app_on(directory: Path, **options: bool) -> Workbench:
-    return Workbench(directory, starts_worker=False, **options)
-
-
-def pane_of(app: Workbench) -> Baselines:
-    return app.default_screen.query_one(Baselines)
-
-
-async def at_prompt(pilot: Steps, prompt: str = PROMPT) -> Baselines:
-    """The pane with the cursor on a prompt, its card read."""
-    await until(pilot, LISTED)
-    pane = pane_of(pilot.app)  # type: ignore[arg-type]
-    pane.show_prompt(prompt, BEHAVIOUR)
-    await until(pilot, f"{BEHAVIOUR}/")
-    await pilot.pause(0.3)
-    return pane
-
-
-def queued(directory: Path) -> list[jobs.Job]:
-    with Project.open(directory, write=False) as project:
-        return jobs.queue(project.db)
-
-
-def work_off(directory: Path) -> list[jobs.Job]:
-    """Run what is queued as the worker does; the jobs as they ended."""
-    with Project.open(directory, write=True) as project:
-        context, ended = Context(project), []
-        while (job_id := jobs.claim(project.db, os.getpid())) is not None:
-            try:
-                run_claimed(job_id, context, lambda: "cancelled")
-            except Exception:
-                assert jobs.show(project.db, job_id).state == "failed"
-            ended.append(job_id)
-        return [jobs.show(project.db, job_id) for job_id in ended]
-
-
-async def worked_off(pilot: Steps, directory: Path) -> list[jobs.Job]:
-    """Run what is queued, and tell the pane as the app does."""
-    ended = work_off(directory)
-    for job in ended:
-        await pane_of(pilot.app).job_ended(job.id, job.kind, job.state)  # type: ignore[arg-type]
-    await pilot.pause(0.3)
-    return ended
 
 
 # What is seen.
@@ -216,191 +167,6 @@ def test_given_prompts_with_fixed_numbers_when_shown_then_the_screen_is_as_it_wa
     drive(app, steps, size=size)
 
 
-def insert_fixed(directory: Path) -> None:
-    """A pair of a behaviour and a prompt of one's own, hostile, with numbers of no model."""
-    pair = load_behaviours()["capitals"].pairs[0]
-    hostile = "\x1b]0;t\x07[/INST] \u202e日本"
-    texts = [("capitals", pair.clean, pair.corrupt, pair.decisive, pair.rival, pair.concept),
-             (AD_HOC, f"a {hostile}", None, None, None, None)]  # fmt: skip
-    with Project.open(directory, write=True, work=False) as project, project.transaction():
-        job = "INSERT INTO job (kind, params, params_hash, state, created_at) VALUES ('baseline', '{}', 'h', ?, ?)"
-        project.db.execute(job, ["succeeded", "2026-01-01T00:00:00.000+00:00"])
-        for number, (behaviour, *content) in enumerate(texts, 1):
-            sql = """INSERT INTO prompt (id, behaviour, name, clean, corrupt, decisive, rival, concept)
-                VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
-            project.db.execute(sql, [number, behaviour, f"{behaviour}/0", *content])
-        for prompt, variant, *scores in (
-            (1, "clean", 0.7734375, 0, 7.3125, 1), (1, "corrupt", 0.015625, 11, -6.0, 1), (2, "clean", *[None] * 4)
-        ):  # fmt: skip
-            top = [[f" t{i}" if i else (hostile if prompt == 2 else " Paris"), 2.0 ** -(i + 1)] for i in range(10)]
-            sql = """INSERT INTO baseline (job_id, prompt_id, variant, p_decisive, rank_decisive, logit_difference,
-                passed, tokens, top, continuation, seed) VALUES (1, ?, ?, ?, ?, ?, ?, '[1, 2, 3]', ?, ?, 0)"""
-            row = project.db.execute(sql, [prompt, variant, *scores, json.dumps(top), f" on {hostile}"]).lastrowid
-            bits = [["The", None], [" capital", 9.25], [hostile, 2.5]]
-            project.db.execute("INSERT INTO surprise VALUES (?, ?)", [row, json.dumps(bits)])
-
-
-# What is asked.
-
-
-def test_given_a_behaviour_of_a_directory_when_run_then_its_job_names_both_and_its_lines_are_marked(
-    project_directory: Path,
-) -> None:
-    app = app_on(project_directory)
-
-    async def steps(pilot: Steps) -> None:
-        pane = await at_prompt(pilot)
-        await pilot.press("r")
-        await until(pilot, "running words, 2 pairs")
-        (job,) = queued(project_directory)
-        assert job.params["behaviours"] == [BEHAVIOUR]
-        assert Path(job.params["directory"]).name == "behaviours"
-        assert pane._marked == {(BEHAVIOUR, "")}
-        assert "… " in next(line for line in screen_text(app).splitlines() if "Words after" in line)
-        (ended,) = await worked_off(pilot, project_directory)
-        assert (ended.state, pane._marked) == ("succeeded", frozenset())
-
-    drive(app, steps)
-
-
-def test_given_every_behaviour_when_run_then_there_is_a_job_for_each_directory(project_directory: Path) -> None:
-    app = app_on(project_directory)
-
-    async def steps(pilot: Steps) -> None:
-        await until(pilot, LISTED)
-        await pilot.press("R")
-        await until(pilot, "running words")
-        asked = {tuple(job.params["behaviours"]) for job in queued(project_directory)}
-        assert asked == {(BEHAVIOUR,), tuple(load_behaviours())}
-
-    drive(app, steps)
-
-
-def test_given_a_prompt_typed_on_the_spot_when_run_then_it_waits_in_the_list_and_its_card_comes_up(
-    project_directory: Path, in_project: Callable[[str], Any]
-) -> None:
-    app = app_on(project_directory)
-
-    async def steps(pilot: Steps) -> None:
-        await until(pilot, LISTED)
-        await pilot.press("n", *"w7 w8 w9", "enter")
-        await until(pilot, "prompt  Pro")
-        assert "…" in next(line for line in screen_text(app).splitlines() if "w7 w8 w9" in line and "job" not in line)
-        await worked_off(pilot, project_directory)
-        text = await until(pilot, "nothing was asked")
-        (stored,) = in_project("SELECT top FROM baseline JOIN prompt ON prompt.id = prompt_id WHERE decisive IS NULL")
-        assert f"→{show_token(json.loads(stored[0])[0][0])}" in text
-        await pilot.press("r")
-        await until(pilot, "running “w7 w8 w9”")
-        assert [job.params["prompt"] for job in queued(project_directory)] == ["w7 w8 w9"]
-
-    drive(app, steps, size=(160, 48))
-
-
-def test_given_a_form_when_filled_wrongly_then_it_says_so_and_when_left_it_keeps_what_was_typed(
-    project_directory: Path,
-) -> None:
-    app = app_on(project_directory)
-
-    async def steps(pilot: Steps) -> None:
-        await until(pilot, LISTED)
-        await pilot.press("n", "enter")
-        await until(pilot, "there is no prompt")
-        form = app.screen
-        assert isinstance(form, PromptForm)
-        form.query_one("#form-prompt", InertInput).post_message(events.Paste("w1 \x1b[31mw2\nw3"))
-        await pilot.press("tab", "tab", "tab", *"w5", "enter")
-        await until(pilot, "a rival is compared with a decisive token")
-        await pilot.press("up", "up", *"w4", "down", *"w1 w9", "enter")
-        await pilot.pause(0.3)
-        app.save_state()
-        assert app.saved.panes["baselines"]["typed"] == {} or not isinstance(app.screen, PromptForm)
-        await pilot.press("n")
-        await until(pilot, "Run a prompt")
-        await pilot.press(*"half", "escape")
-        assert pane_of(app).state()["typed"]["prompt"] == "half"
-        await pilot.press("n")
-        await until(pilot, "half")
-        await pilot.press("escape")
-
-    drive(app, steps)
-    (job,) = queued(project_directory)
-    asked = {name: job.params[name] for name in ("prompt", "decisive", "corrupt", "rival")}
-    assert asked == {"prompt": "w1 [31mw2\nw3", "decisive": "w4", "corrupt": "w1 w9", "rival": "w5"}
-
-
-def test_given_a_prompt_with_graphs_when_enter_is_pressed_then_they_are_offered_and_one_comes_up(
-    project_directory: Path,
-) -> None:
-    app = app_on(project_directory)
-
-    async def steps(pilot: Steps) -> None:
-        await at_prompt(pilot)
-        await pilot.press("enter")
-        text = await until(pilot, "trace with neurons")
-        assert f"open graph {GRAPH}" in text and f"trace with {SET}" in text
-        await pilot.press("down", "enter")
-        await pilot.pause(0.5)
-        assert (app.pane.id, app.history.here.graph, app.history.here.prompt) == ("graph", GRAPH, PROMPT)
-
-    drive(app, steps)
-
-
-@pytest.mark.parametrize(("key", "prompt"), [("t", PROMPT), ("T", CORRUPT)])
-def test_given_a_prompt_when_traced_then_its_tokens_are_asked_for_and_the_graph_comes_up(
-    project_directory: Path, key: str, prompt: str
-) -> None:
-    app = app_on(project_directory)
-
-    async def steps(pilot: Steps) -> None:
-        pane = await at_prompt(pilot)
-        await pilot.press(key)
-        await until(pilot, f"trace with {SET}")
-        await pilot.press("end", "enter")
-        await until(pilot, "tracing")
-        (job,) = queued(project_directory)
-        pair = pane.row.pair.pair  # type: ignore[union-attr]
-        asked = [job.params[name] for name in ("prompt", "dictionary", "target", "versus")]
-        assert asked == [prompt, SET, pair.decisive, pair.rival]
-        assert pane.state()["dictionary"] == SET
-        (ended,) = await worked_off(pilot, project_directory)
-        assert ended.result is not None
-        assert (app.pane.id, app.history.here.graph) == ("graph", ended.result["graph"])
-
-    drive(app, steps)
-
-
-def test_given_a_trace_when_it_ends_elsewhere_then_the_person_is_told_and_not_moved(project_directory: Path) -> None:
-    app = app_on(project_directory)
-
-    async def steps(pilot: Steps) -> None:
-        await at_prompt(pilot)
-        await pilot.press("t", "end", "enter")
-        await until(pilot, "tracing")
-        await pilot.press("home")
-        await worked_off(pilot, project_directory)
-        assert app.pane.id == "baselines"
-        await until(pilot, "is traced")
-
-    drive(app, steps)
-
-
-def test_given_lines_without_a_prompt_or_twin_when_traced_then_the_person_is_told_what_is_missing(
-    empty_directory: Path,
-) -> None:
-    insert_fixed(empty_directory)
-    app = app_on(empty_directory)
-
-    async def steps(pilot: Steps) -> None:
-        await until(pilot, "prompt  Pro")
-        await pilot.press("home", "t")
-        await until(pilot, "put the cursor on a prompt")
-        await pilot.press("down", "T")
-        await until(pilot, "no corrupt twin")
-
-    drive(app, steps)
-
-
 # What links it.
 
 
@@ -492,17 +258,6 @@ def test_given_somebody_who_runs_a_baseline_elsewhere_when_it_ends_then_the_list
         assert pane.row_place == place
 
     drive(app, steps)
-
-
-def insert_fixed_again(directory: Path) -> None:
-    """A prompt of one's own, as another process leaves it."""
-    with Project.open(directory, write=True, work=False) as project, project.transaction():
-        sql = "INSERT INTO prompt (id, behaviour, name, clean) VALUES (99, ?, ?, 'from elsewhere')"
-        project.db.execute(sql, [AD_HOC, f"{AD_HOC}/0"])
-        project.db.execute(
-            """INSERT INTO baseline (job_id, prompt_id, variant, tokens, top, continuation, seed)
-            VALUES (1, 99, 'clean', '[1]', '[[" a", 0.5]]', '', 0)"""
-        )
 
 
 def test_given_a_view_when_exported_then_it_is_what_the_command_line_prints(project_directory: Path) -> None:
