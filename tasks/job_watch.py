@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from mmap import PAGESIZE
 from typing import TYPE_CHECKING
 
 from store import job_memory
@@ -40,6 +41,7 @@ class JobWatch:
 
             self.estimated_bytes = estimated_bytes(kind, params, context.project, model)
             job_memory.expect(self.project.db, self.job_id, self.estimated_bytes)
+            _touch(model)
             self._undo.enter_context(stopping_at_blocks(model, context.check))
             self._use = MemoryUse()
 
@@ -50,6 +52,14 @@ class JobWatch:
         """Write what the job took so far beside the estimate."""
         if self._use is not None:
             job_memory.took(self.project.db, self.job_id, self._use.host_bytes(), self._use.device_bytes())
+
+
+def _touch(model: LanguageModel) -> None:
+    """Read something of every page of the weights: those mapped from a file come into memory at their first use, which
+    is no job's."""
+    for weight in model.hf.parameters():
+        if weight.device.type == "cpu":
+            weight.detach().view(-1)[:: PAGESIZE // weight.element_size()].sum()
 
 
 class _Narration(logging.Handler):

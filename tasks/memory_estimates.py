@@ -59,11 +59,27 @@ def _trace(params: Any, project: Project, model: LanguageModel) -> int | None:
     n_rows = min(most, n_active) + params.max_logits
     bound = int(params.memory * 2**30) // 2
     row_bytes = _FLOAT * (n_positions * 3 * (model.d_model + model.d_mlp + _attention_width(model)) + 3 * n_columns)
-    kept = min(bound, n_rows * n_columns * 2 * _FLOAT)
-    written = min(n_active, model.n_layers * model.d_mlp) * model.d_model * _FLOAT
-    attribution = kept + min(bound, max(params.block, 1) * row_bytes) + written + n_active * 40
+    block = min(bound, max(params.block, 1) * row_bytes)
     effects = _backward_bytes(model, params.batch, n_positions) if params.edge_effects else 0
-    return int(stored_bytes + _frozen_bytes(model, n_positions) + attribution + effects)
+    held = stored_bytes + _frozen_bytes(model, n_positions) + _written_bytes(model, n_active) + n_active * 40
+    return int(held + _kept_bytes(n_rows, n_columns, bound) + max(block, effects))
+
+
+def _kept_bytes(n_rows: int, n_columns: int, bound: int) -> int:
+    """Finished rows: whole ones if all fit into the bound, else the largest edges of each."""
+    from tasks.circuits.known_rows import EDGE_BYTES, MOST_EDGES
+
+    most = bound // (EDGE_BYTES * n_rows)
+    return EDGE_BYTES * n_rows * (n_columns if most >= n_columns else min(most, MOST_EDGES))
+
+
+def _written_bytes(model: LanguageModel, n_active: int) -> int:
+    """What active features write: a vector for each distinct one, and for each place where these are few enough."""
+    from tasks.circuits.nodes import MOST_SCALED_WRITES
+
+    distinct = min(n_active, model.n_layers * model.d_mlp)
+    scaled = n_active if n_active * model.d_model <= model.n_layers * MOST_SCALED_WRITES else 0
+    return (distinct + scaled) * model.d_model * _FLOAT
 
 
 def _active_a_position(

@@ -5,12 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from store.job_memory import memory_of
 from store.project import Project
 from tasks.context import Context
-from tasks.dictionaries.sae import SparseAutoencoder
 from tasks.execute import execute
 from tasks.memory_estimates import FACTOR, estimated_bytes
 from tasks.model.language_model import LanguageModel
@@ -20,30 +18,17 @@ from tests.tiny import tiny_language_model
 
 PROMPT = "The capital of France is"
 JOBS: tuple[tuple[str, dict[str, Any]], ...] = (
-    ("trace", {"prompt": PROMPT, "dictionary": "random", "max_logits": 2}),
     ("trace", {"prompt": PROMPT, "max_nodes": 60, "max_logits": 2, "batch": 8}),
-    ("evaluate", {"dictionary": "random", "tokens": 300, "window": 300}),
-    ("capture", {"layers": "3-8", "tokens": 3000}),
-    ("train", {"layers": "3", "tokens": 3000, "features": 256, "l0": 8, "epochs": 1, "name": "new"}),
+    ("capture", {"layers": "2-3", "tokens": 6000}),
 )
+"""Of some hundreds of MB each: what small ones take is what libraries load at their first use."""
 
 
 @pytest.fixture(scope="module")
 def context(embedded: LanguageModel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Context]:
-    """A project on the embedded model with random autoencoders on two layers."""
+    """A project on the embedded model."""
     directory = tmp_path_factory.mktemp("estimates") / "project"
     with Project.create(directory, describe_model(embedded), "0.1.0") as project:
-        generator = torch.Generator().manual_seed(0)
-        for layer in (10, 20):
-            weight = torch.randn(2048, embedded.d_mlp, generator=generator) * embedded.d_mlp**-0.5
-            bias = weight.new_zeros(embedded.d_mlp)
-            sae = SparseAutoencoder(layer, weight, weight[:, 0].clone(), weight.clone(), bias, 32, 2048)
-            stored = project.files.write("weights", f"random-L{layer}.safetensors", sae.save)
-            with project.transaction():
-                project.db.table("dictionary").insert(
-                    {"name": "random", "kind": "sae", "layer": layer, "n_features": 2048, "objective": "topk",
-                     "file_id": project.record_file(stored), "config": sae.config(), "metrics": "{}"}
-                )  # fmt: skip
         yield Context(project, _model=embedded)
 
 

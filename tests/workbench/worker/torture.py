@@ -33,6 +33,8 @@ from workbench.worker.client import WorkerClient
 from workbench.worker.runtime_directory import RUNTIME_VARIABLE
 
 Sort = Literal["scripted", "real"]
+_CHECKPOINT = "weights/resume_"
+"""What an interrupted training goes on from stays."""
 _LONGEST_S = 60.0
 _SWEPT = ("weights", "activations", "graphs")
 _LONGEST_FIRST_S = {"scripted": 5.0, "real": 60.0}
@@ -144,7 +146,8 @@ class Torture:
                 self.counts["files without their row"] += len(named ^ {file.path for file in files})
             self.counts["half results"] += sum(map(partial(_rows_of_unfinished, project), _ROWS_OF_JOBS))
             on_disk = {f"{folder}/{path.name}" for folder in _SWEPT for path in (self.directory / folder).iterdir()}
-            self.counts["leftovers"] += len(on_disk - {file.path for file in files})
+            unnamed = on_disk - {file.path for file in files}
+            self.counts["leftovers"] += sum(not path.startswith(_CHECKPOINT) for path in unnamed)
             for file in files:
                 try:
                     project.files.verify(file)
