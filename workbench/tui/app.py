@@ -199,7 +199,9 @@ class Workbench(App[int]):
         await self._told(console.take_edits(message))
 
     def save_state(self) -> None:
-        """Write down where the person is, if that has changed."""
+        """Write down where the person is, if that has changed; not while the panes are being taken down."""
+        if not self.is_running:
+            return
         panes = {
             pane.id or "": dict(pane.state()) for pane in self.default_screen.query(Pane) if pane.id in self.opened
         }
