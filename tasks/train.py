@@ -45,6 +45,7 @@ class Params(_Params):
     l1_coefficient: float = option(3.0, "λ of l1 and gated, with h scaled to E‖h‖² = m; larger is sparser.", gt=0.0)
     l0_coefficient: float = option(1.0, "λ of jumprelu's penalty (L0 / l0 - 1)², in units of m.", gt=0.0)
     bandwidth: float = option(0.5, "Width of jumprelu's straight-through kernel, in units of scaled h.", gt=0.0)
+    threshold_pace: float = option(10.0, "Learning rate of jumprelu's log thresholds, in learning rates.", gt=0.0)
     levels: str = option("1/16,1/8,1/4,1/2,1", "matryoshka: shares of the features that each reconstruct alone.")
     capture: int = option(0, "Train from this capture's shards; 0 streams from the model.", ge=0)
     tokens: int = option(60_000, "Tokens to read when streaming, train and validation together.", unit="tokens", ge=1)
@@ -91,7 +92,8 @@ class Params(_Params):
 
         return TrainingPlan(
             objective=self.objective, n_features=self.features, k=self.l0, l1_coefficient=self.l1_coefficient,
-            l0_coefficient=self.l0_coefficient, bandwidth=self.bandwidth, levels=_levels(self.levels),
+            l0_coefficient=self.l0_coefficient, bandwidth=self.bandwidth,
+            threshold_pace=self.threshold_pace, levels=_levels(self.levels),
             batch_size=self.batch_size, learning_rate=self.learning_rate, warm_up=self.warm_up, decay=self.decay,
             dead_window_share=self.dead_window, revival_weight=self.revival, unit_decoder=self.decoder == "unit",
             precision=self.precision, seed=self.seed, total_rows=rows * self.epochs,

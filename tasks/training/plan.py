@@ -37,6 +37,8 @@ class TrainingPlan:
     """λ of `jumprelu`'s penalty (L0 / k - 1)², in units of m."""
     bandwidth: float = 0.5
     """Width of `jumprelu`'s straight-through kernel, in units of x."""
+    threshold_pace: float = 10.0
+    """Learning rate of `jumprelu`'s log θ, in learning rates: a short run must be able to move it far."""
     warm_up: float = 0.05
     """Share over which the learning rate rises."""
     decay: float = 0.4

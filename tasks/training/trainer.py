@@ -219,7 +219,8 @@ class LayerTrainer:
         self.optimizer.move("b_enc", self.weights.b_enc, at_bias)
         self.optimizer.move("b_dec", self.weights.b_dec, errors.answered[0].sum(0) * (2.0 / len(x)))
         for name, gradient in gradients.more.items():
-            self.optimizer.move(name, self.weights.more[name], gradient)
+            pace = self.plan.threshold_pace if name == "log_threshold" else 1.0
+            self.optimizer.move(name, self.weights.more[name], gradient, pace=pace)
 
     def _move_decoder(self, gradient: Tensor, rows: slice, at_norm: Tensor | None) -> None:
         """Rows on the unit sphere move along it."""

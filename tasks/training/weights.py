@@ -67,13 +67,13 @@ class Adam:
         self.steps += 1
         self.rate = rate
 
-    def move(self, name: str, weight: Tensor, gradient: Tensor, rows: slice = slice(None)) -> None:
-        """Move `weight`, which is the stretch `rows` of the tensor of that name."""
+    def move(self, name: str, weight: Tensor, gradient: Tensor, rows: slice = slice(None), pace: float = 1.0) -> None:
+        """Move `weight`, which is the stretch `rows` of the tensor of that name, at `pace` times the learning rate."""
         held = self.moments[name]
         adam(
             [weight], [gradient], [held.mean[rows]], [held.square[rows]], [],
             [torch.tensor(float(self.steps - 1), device=weight.device)],
-            fused=True, amsgrad=False, beta1=BETAS[0], beta2=BETAS[1], lr=self.rate, weight_decay=0.0,
+            fused=True, amsgrad=False, beta1=BETAS[0], beta2=BETAS[1], lr=pace * self.rate, weight_decay=0.0,
             eps=_EPSILON, maximize=False,
         )  # fmt: skip
 
