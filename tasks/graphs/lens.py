@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,16 +22,34 @@ Numbers = NDArray[np.float64]
 _OTHER, _TOKEN, _ERROR = 0, 1, 2
 
 
-@dataclass(frozen=True)
 class _Ends:
-    """The edges at each node in one direction: `edge[start[node] : start[node + 1]]` are their places."""
+    """The edges at each node in one direction. A tree looks at few nodes: each is looked for when it is asked for."""
 
-    start: Ints
-    edge: Ints
+    def __init__(self, node: Ints, n_nodes: int) -> None:
+        """`node` [edge]: the node at which it is listed."""
+        self._node, self._n_nodes = node, n_nodes
+        self._known: dict[int, Ints] = {}
+
+    @cached_property
+    def degree(self) -> Ints:
+        """[node]: how many edges it has."""
+        return np.bincount(self._node, minlength=self._n_nodes)
 
     def at(self, node: int) -> Ints:
-        """The places of the edges at `node`."""
-        return self.edge[self.start[node] : self.start[node + 1]]
+        """The places of the edges at `node`, ascending."""
+        if node not in self._known:
+            self._known[node] = (self._node == node).nonzero()[0]
+        return self._known[node]
+
+
+@dataclass(frozen=True)
+class _Bundles:
+    """What the edges are sums of, where nodes are drawn together."""
+
+    share: Numbers
+    """[edge]: signed part of everything that its target is made of."""
+    effect: Numbers
+    """[edge]: in units of the target; NaN where it is not known."""
 
 
 class LensNodes(Mapping[int, NodeView]):
@@ -66,10 +83,6 @@ class Lens:
     nodes: LensNodes
     source: Ints
     target: Ints
-    share: Numbers
-    """[edge]: signed part of everything that its target is made of."""
-    effect: Numbers
-    """[edge]: in units of the target; NaN where it is not known."""
     place: Ints
     """[edge]: its place among the graph's edges; -1 of a bundle."""
     strength: Numbers
@@ -80,17 +93,19 @@ class Lens:
     """The graph's nodes that are drawn, alone or in groups."""
     n_kept_edges: int
     """Of the graph, drawn alone or in bundles."""
+    bundles: _Bundles | None = None
 
     def children(self, node: int, direction: str, by: str, width: int, always: Collection[int] = ()) -> Children:
         """As `GraphView.children`, by arrays."""
         edges = self._ends(direction).at(node)
         other = (self.source if direction == "in" else self.target)[edges]
-        size = np.abs(self.share[edges])
+        share = self._share(edges)
+        size = np.abs(share)
         rank_by = size
         if by == "effect":
             strength = self.strength[other]
             rank_by = np.where(np.isnan(strength), size, strength)
-        order = (-rank_by).argsort(kind="stable")
+        order = np.lexsort((other, -rank_by))
         kind, forced = self.kind[other[order]], np.isin(other[order], list(always))
         n_other = int((kind == _OTHER).sum())
         shown, hidden = [], []
@@ -105,14 +120,14 @@ class Lens:
             seen, rest = np.concatenate([seen, rest]), rest[:0]
         return Children(
             tuple(self._edge(each) for each in edges[seen].tolist()), len(rest), float(size[rest].sum()),
-            len(errors), float(size[errors].sum()), float(self.share[edges[errors]].sum()), float(size.sum()),
+            len(errors), float(size[errors].sum()), float(share[errors].sum()), float(size.sum()),
         )  # fmt: skip
 
     def gifts(self, node: int) -> dict[int, float]:
         """Source -> what it gives to `node`, signed, in units of the node's value."""
         edges = self._inputs.at(node)
         size = self.graph.input_size[node] if node < self.graph.raw.n_nodes else self.nodes[node].input_size
-        return dict(zip(self.source[edges].tolist(), (self.share[edges] * size).tolist(), strict=True))
+        return dict(zip(self.source[edges].tolist(), (self._share(edges) * size).tolist(), strict=True))
 
     def drawn_nodes(self) -> list[NodeView]:
         """The graph's nodes that are drawn, those in groups each by itself."""
@@ -120,48 +135,58 @@ class Lens:
 
     def degree(self, node: int, direction: str) -> int:
         """How many edges lead into `node` (`in`) or out of it (`out`)."""
-        return len(self._ends(direction).at(node))
+        return int(self._ends(direction).degree[node])
 
     def strongest_route(self, node: int, roots: Collection[int], direction: str) -> list[int]:
-        """The nodes from one of `roots` to `node`, each step along its strongest edge; empty if there is no way.
+        """The nodes from one of `roots` to `node`, along strong edges where there is a choice; empty if no way leads.
 
-        With `in` a root is reached by going up from `node`; with `out` by going down.
+        With `in` a root is reached by going up from `node`, with `out` by going down.
         """
-        route = [node]
-        while route[-1] not in roots:
-            edges = self._ends("out" if direction == "in" else "in").at(route[-1])
-            if not len(edges):
-                return []
-            strongest = edges[np.abs(self.share[edges]).argmax()]
-            route.append(int((self.target if direction == "in" else self.source)[strongest]))
-        return route[::-1]
+        ends, others = (
+            self._ends("out" if direction == "in" else "in"),
+            self.target if direction == "in" else self.source,
+        )
+        came: dict[int, int] = {node: -1}
+        ahead = [node]
+        while ahead:
+            here = ahead.pop()
+            if here in roots:
+                route = [here]
+                while came[route[-1]] >= 0:
+                    route.append(came[route[-1]])
+                return route
+            edges = ends.at(here)
+            for edge in edges[np.abs(self._share(edges)).argsort(kind="stable")]:  # the strongest is taken up first
+                other = int(others[edge])
+                if other not in came:
+                    came[other] = here
+                    ahead.append(other)
+        return []
 
     def _ends(self, direction: str) -> _Ends:
         return self._inputs if direction == "in" else self._outputs
 
     @cached_property
     def _inputs(self) -> _Ends:
-        return _ends(self.target, self.source, len(self.kind))
+        return _Ends(self.target, len(self.kind))
 
     @cached_property
     def _outputs(self) -> _Ends:
-        return _ends(self.source, self.target, len(self.kind))
+        return _Ends(self.source, len(self.kind))
+
+    def _share(self, edges: Ints) -> Numbers:
+        """[edge of these]: signed part of everything that its target is made of."""
+        if self.bundles is not None:
+            return self.bundles.share[edges]
+        share: Numbers = self.graph.raw.share[self.place[edges]] / self.graph.input_size[self.target[edges]]
+        return share
 
     def _edge(self, edge: int) -> EdgeView:
-        effect = float(self.effect[edge])
+        effect = float(self.bundles.effect[edge] if self.bundles else self.graph.edge_effect[self.place[edge]])
         ends = int(self.source[edge]), int(self.target[edge])
         known = self.graph.tested_edge(*ends) if self.place[edge] >= 0 else {}
-        return EdgeView(*ends, float(self.share[edge]), None if np.isnan(effect) else effect, **known)
-
-
-def _ends(key: Ints, then: Ints, n_nodes: int) -> _Ends:
-    """Edges by `key`, and those of one key by `then`."""
-    small: Any = np.uint16 if n_nodes <= np.iinfo(np.uint16).max else np.int64
-    by_other = then.astype(small).argsort(kind="stable")
-    edge = by_other[key.astype(small)[by_other].argsort(kind="stable")]
-    start = np.zeros(n_nodes + 1, dtype=np.int64)
-    np.cumsum(np.bincount(key, minlength=n_nodes), out=start[1:])
-    return _Ends(start, edge)
+        share = float(self._share(np.array([edge]))[0])
+        return EdgeView(*ends, share, None if np.isnan(effect) else effect, **known)
 
 
 def lens(
@@ -193,12 +218,11 @@ def lens(
 
 def _lens(graph: OpenGraph, drawn: NDArray[np.bool_], edges: Ints, groups: Mapping[str, list[int]]) -> Lens:
     raw = graph.raw
-    source, target, effect = raw.source[edges], raw.target[edges], graph.edge_effect[edges]
+    source, target = raw.source.take(edges), raw.target.take(edges)
     counts = drawn.nonzero()[0], len(edges)
     if not groups:
-        share = raw.share[edges] / graph.input_size[target]
         nodes = LensNodes(graph, counts[0], {})
-        return Lens(graph, nodes, source, target, share, effect, edges, graph.strength, graph.kind_code, *counts)
+        return Lens(graph, nodes, source, target, edges, graph.strength, graph.kind_code, *counts)
     number = np.arange(raw.n_nodes)
     views = {}
     for place, (name, members) in enumerate(groups.items(), raw.n_nodes):
@@ -208,10 +232,11 @@ def _lens(graph: OpenGraph, drawn: NDArray[np.bool_], edges: Ints, groups: Mappi
     size = np.concatenate([graph.input_size, [view.input_size or 1.0 for view in views.values()]])
     strength = np.concatenate([graph.strength, [_size_or_nan(view.predicted_effect) for view in views.values()]])
     kind = np.concatenate([graph.kind_code, np.full(len(views), _OTHER, np.uint8)])
-    bundled = _bundled(number[source], number[target], raw.share[edges].astype(np.float64), effect, edges, len(size))
-    source, target, value, effect, edges = bundled
+    value, effect = raw.share[edges].astype(np.float64), graph.edge_effect[edges]
+    source, target, value, effect, edges = _bundled(number[source], number[target], value, effect, edges, len(size))
     nodes = LensNodes(graph, drawn.nonzero()[0], views)
-    return Lens(graph, nodes, source, target, value / size[target], effect, edges, strength, kind, *counts)
+    bundles = _Bundles(value / size[target], effect)
+    return Lens(graph, nodes, source, target, edges, strength, kind, *counts, bundles)
 
 
 def _bundled(

@@ -40,9 +40,9 @@ class ShapeFacts:
 
 def shape_line(facts: ShapeFacts, width: int) -> Text:
     """`397 of 1342 nodes [0.80]  35571 of 406288 edges {0.98}  causes, by effect  w writes it`."""
-    dots = "…" if facts.pending else ""
-    nodes = f"{facts.n_nodes} of {facts.of_nodes} nodes [{number(facts.node_threshold, 2)}]"
-    edges = f"{facts.n_edges} of {facts.of_edges} edges {{{number(facts.edge_threshold, 2)}}}"
+    dots, of = "…" if facts.pending else "", " of " if width >= _WIDE else "/"
+    nodes = f"{facts.n_nodes}{of}{facts.of_nodes} nodes [{_threshold(facts.node_threshold)}]"
+    edges = f"{facts.n_edges}{of}{facts.of_edges} edges {{{_threshold(facts.edge_threshold)}}}"
     how = "causes" if facts.direction == "in" else "consequences"
     extras = [
         *(["pinned only"] if facts.only_pinned else []),
@@ -69,6 +69,11 @@ def score_line(facts: ShapeFacts, width: int) -> Text:
     scores = f"replacement {part.scores.replacement:.3f} completeness {part.scores.completeness:.3f}"
     renormalised = f"(renormalised {part.renormalised.replacement:.3f} {part.renormalised.completeness:.3f})"
     return Text(fit(f"{whole}  {counts}: {scores} {renormalised}", width))
+
+
+def _threshold(value: float | None) -> str:
+    """Two digits, three where the steps are finer."""
+    return number(value, 2 if value is None or abs(value * 100 - round(value * 100)) < 1e-6 else 3)
 
 
 _WIDE = 110

@@ -55,7 +55,7 @@ def node_card(facts: NodeFacts, width: int) -> list[Text]:
     lines = [Text(fit("  ".join([name, *marks]), width), style="bold")]
     if node.kind == "feature":
         lines += _feature(facts, width)
-    elif about:
+    elif about and node.kind != "logit":
         lines += _wrapped(about, width)
     if facts.group:
         lines.append(_fact("group", f"[{show_text(facts.group)}]", width))
@@ -66,6 +66,21 @@ def node_card(facts: NodeFacts, width: int) -> list[Text]:
     if any(facts.activations):
         lines += [Text(""), Text(fit("activation over the prompt", width), style="dim")]
         lines += heat_strip(facts.tokens, facts.activations, width, mark=node.position)
+    return lines
+
+
+def cell_card(nodes: Sequence[NodeView], tokens: Sequence[str], width: int) -> list[Text]:
+    """The nodes at one layer and token, the strongest effect first, in lines of at most `width` cells."""
+    if not nodes:
+        return [Text(fit("nothing is drawn here", width), style="dim")]
+    lines = [Text(fit(" effect    real  (nats of the logit)", width), style="dim")]
+    for node in sorted(nodes, key=lambda node: -abs(node.predicted_effect or 0.0)):
+        name, about = describe(node, tokens)
+        line = Text(
+            f"{signed(node.predicted_effect):>7} {signed(node.measured_effect):>7} {VERDICT_GLYPH[node.verdict]} "
+        )
+        line.append(fit("  ".join(filter(None, (name, about))), max(width - line.cell_len, 1)))
+        lines.append(line)
     return lines
 
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from textual.timer import Timer
+
 from store import graphs
 from store.errors import WorkbenchError
 from tasks.graphs.lens import Lens
@@ -21,6 +23,8 @@ from workbench.tui.render.graph_list import graph_line
 from workbench.tui.render.token_map import map_cells
 from workbench.tui.widgets.line_list import TextLines
 
+WORDS_S = 0.25
+"""How long a shape stays before the words of what is new in it are read."""
 EMPTY = "no graph yet: ⏎ on a prompt of the baselines (1) traces it, or `workbench trace PROMPT`"
 
 
@@ -31,6 +35,7 @@ class GraphCore(GraphScreen):
         """The pane; nothing is read yet."""
         super().__init__(session, name)
         self._traces: Traces | None = None
+        self._learning: Timer | None = None
         self._saved: Mapping[str, Any] = {}
         self.shaping: Latest[Shape, Lens] = Latest(self._shape, self._take_lens, self._refuse)
         self.scoring: Latest[frozenset[int], PartScores] = Latest(self._score, self._take_scores, self._refuse)
@@ -152,7 +157,9 @@ class GraphCore(GraphScreen):
         if self.mode == "map":
             self.cell_map.show(map_cells(lens.drawn_nodes()), shown.graph.tokens)
         self.want_scores()
-        self._learn_more()
+        if self._learning is not None:
+            self._learning.stop()
+        self._learning = self.set_timer(WORDS_S, self._learn_more)
 
     def redraw_tree(self) -> None:
         """Make the tree's lines anew, with the cursor on the same node or the nearest above it."""
@@ -190,7 +197,8 @@ class GraphCore(GraphScreen):
 
     def _learn_more(self) -> None:
         """Read the words of the features that were not drawn before."""
-        assert self.shown is not None
+        if self.shown is None:
+            return
         graph, drawn = self.shown.graph, self.shown.tree.lens.drawn
         wanted = graph.unknown_words(drawn)
         if not wanted:

@@ -59,6 +59,7 @@ class CellMap(Widget, can_focus=True):
         strongest = max(cells, key=lambda place: abs(cells[place].value or 0.0), default=(-1, -1))
         self.here = places[0] if places and places[0] is not None else strongest
         self.refresh()
+        self.post_message(self.Moved(self.here))
 
     def render(self) -> Text:
         """As many layers as there is room for, around the cursor; the tokens always; what lies under the cursor."""

@@ -27,7 +27,7 @@ from workbench.tui.panes.graph.tree_list import TreeList
 from workbench.tui.place import Place
 from workbench.tui.render.graph_shape import score_line, shape_line
 from workbench.tui.render.graph_tree import columns_words
-from workbench.tui.render.node_card import node_card
+from workbench.tui.render.node_card import cell_card, node_card
 from workbench.tui.render.token_map import map_cells
 from workbench.tui.render.tokens import fit, show_text
 from workbench.tui.render.tree_lines import TreeLine
@@ -81,6 +81,7 @@ class GraphScreen(Pane):
         self.known: dict[tuple[int, int], FeatureRecord | None] = {}
         """(layer, feature) -> what the index says, of the features that the cursor was on."""
         self._sought = ""
+        self._said: dict[str, str] = {}
         self._rest: Timer | None = None
         self.looked = Place()
 
@@ -147,6 +148,8 @@ class GraphScreen(Pane):
             node = shown.tree.node_at(self.tree_list.cursor)
             place = None if node is None else (node.layer, node.position)
             self.cell_map.show(map_cells(shown.tree.lens.drawn_nodes()), shown.graph.tokens, place)
+        elif mode == "tree":
+            self.soon(self.draw_card, group="card")
         self.lay_out()
         self.draw_words()
         if had_focus:
@@ -164,26 +167,29 @@ class GraphScreen(Pane):
         self.cell_map.display = self.mode == "map"
         self.query_one("#graph-columns").display = self.mode == "tree"
         there = self.has_class("-narrow") == self.card_flipped
-        self.query_one("#graph-card").display = there and self.mode == "tree"
+        self.query_one("#graph-card").display = there and self.mode != "list"
         for name in ("#graph-shape", "#graph-scores"):
             self.query_one(name).display = self.mode != "list"
 
     def draw_words(self) -> None:
         """The title, the columns' names and the two lines of numbers."""
         width = max(self.size.width - 1, 20)
-        title, columns, shape, scores = (
-            self.query_one(f"#graph-{name}", Static) for name in ("title", "columns", "shape", "scores")
-        )
         if self.mode == "list" or self.shown is None:
             count = f"{len(self.records)} graphs" if self.records else "Graphs"
-            title.update(Text(fit(f" {count}  (⏎ opens, newest first)", width)))
+            self._say("title", Text(fit(f" {count}  (⏎ opens, newest first)", width)))
             return
         record, facts = self.shown.graph.record, self.shown.facts(self.pending)
         words = f" graph {record.id}  {show_text(record.dictionary)}  {show_text(record.prompt)}"
-        title.update(Text(fit(words, width)))
-        columns.update(Text(fit(" " + columns_words(self.shown.graph.has_measured, MARK_CELLS), width)))
-        shape.update(Text(" ").append_text(shape_line(facts, width - 1)))
-        scores.update(Text(" ").append_text(score_line(facts, width - 1)))
+        self._say("title", Text(fit(words, width)))
+        self._say("columns", Text(fit(" " + columns_words(self.shown.graph.has_measured, MARK_CELLS), width)))
+        self._say("shape", Text(" ").append_text(shape_line(facts, width - 1)))
+        self._say("scores", Text(" ").append_text(score_line(facts, width - 1)))
+
+    def _say(self, name: str, words: Text) -> None:
+        """Put words into one of the lines; they stay as high as they are, so nothing is laid out anew."""
+        if self._said.get(name) != words.plain:
+            self._said[name] = words.plain
+            self.query_one(f"#graph-{name}", Static).update(words, layout=False)
 
     @property
     def graph_id(self) -> int:
@@ -199,6 +205,17 @@ class GraphScreen(Pane):
         if self._rest is not None:
             self._rest.stop()
         self._rest = self.set_timer(REST_S, self._rested)
+
+    @on(CellMap.Moved)
+    def _cell_moved(self, message: CellMap.Moved) -> None:
+        """The card lists what lies in the cell."""
+        message.stop()
+        if self.shown is not None and self.mode == "map":
+            nodes = [
+                node for node in self.shown.tree.lens.drawn_nodes() if (node.layer, node.position) == message.place
+            ]
+            lines = cell_card(nodes, self.shown.graph.tokens, self.card_width)
+            self.query_one("#graph-card-text", Static).update(Text("\n").join(lines))
 
     def _rested(self) -> None:
         self.soon(self.draw_card, group="card")
@@ -229,6 +246,11 @@ class GraphScreen(Pane):
         if place not in self.known:
             self.known[place] = await self.session.store.read(lambda project: feature_record(project, dictionary, name))
 
+    @property
+    def card_width(self) -> int:
+        """Cells of a line of the card."""
+        return max(self.query_one("#graph-card").content_size.width - 1, 30)
+
     def card_text(self) -> Text:
         """The card of the line under the cursor, from what has been read."""
         shown = self.here()
@@ -236,5 +258,6 @@ class GraphScreen(Pane):
         node = line.node
         known = self.known.get((node.layer, node.feature)) if node is not None and node.kind == "feature" else None
         facts = node_facts(shown, line, known)
-        width = max(self.query_one("#graph-card").content_size.width - 1, 30)
-        return Text("\n").join(node_card(facts, width)) if facts is not None else Text(line.words, style="dim")
+        return (
+            Text("\n").join(node_card(facts, self.card_width)) if facts is not None else Text(line.words, style="dim")
+        )
