@@ -105,10 +105,10 @@ def _padded(shown: str, cells: int) -> str:
 
 def board_heading(setup: BoardSetup, width: int, starred: bool = False) -> Text:
     """The names of the columns under the quantity and its unit."""
-    star = f"  {OF_RUN} of the run" if starred else ""
+    star = f"  {OF_RUN} the run's" if starred else ""
     room = max(width - 5 - 3 * _NUMBER - (_BAR + 2 if width - 1 >= _WIDE else 0), 8)
     names = "".join(f"{name:>{_NUMBER - 1}} " for name in ("predicted", "measured", "gap"))
-    quantity = fit(f" change of the logit difference {setup.pair}".rstrip() + f", nats (after − before){star}", width)
+    quantity = fit(f" Δ logit {setup.pair or 'difference'}, nats (after − before){star}", width)
     return Text(f"{quantity}\n{_padded(' edit', room + 5)}{names}", style="dim", no_wrap=True)
 
 
