@@ -48,6 +48,11 @@ def pins(db: Database, graph_id: int) -> list[int]:
     return [int(node) for (node,) in rows]
 
 
+def carry_pins(db: Database, from_graph: int, to_graph: int) -> None:
+    """Pin in a graph what is pinned in the one that it was pruned from: both count nodes alike."""
+    db.execute("INSERT OR IGNORE INTO pin SELECT ?, node FROM pin WHERE graph_id = ?", [to_graph, from_graph])
+
+
 def change(db: Database, graph_id: int, words: str, after: Parts) -> None:
     """Bring parts of a graph to `after`, so that it can be undone; what was undone before is forgotten.
 

@@ -39,8 +39,8 @@ class Result:
     summary: dict[str, Any]
 
     def save(self, project: Project, job_id: int) -> dict[str, Any]:
-        """The rows of tables `graph`, `node`, `edge` and `supernode`."""
-        from store import graphs
+        """The rows of tables `graph`, `node`, `edge`, `supernode` and `pin`."""
+        from store import graph_shape, graphs
 
         parent, file_id = self.parent, project.record_file(self.arrays)
         child = project.db.execute(
@@ -52,6 +52,7 @@ class Result:
         graphs.insert_rows(project.db, int(child or 0), self.nodes, self.edges)
         for name, members in self.supernodes.items():
             graphs.set_supernode(project.db, int(child or 0), name, members)
+        graph_shape.carry_pins(project.db, parent.id, int(child or 0))
         return {"graph": child, **self.summary, "targets": parent.targets}
 
 

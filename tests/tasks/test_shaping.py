@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file, save_file
 
-from store import graphs
+from store import graph_shape, graphs
 from store.errors import BadInput, Missing
 from tasks.circuits.automatic_groups import group_automatically
 from tasks.circuits.similarity import write_similarity
@@ -171,6 +171,13 @@ def test_given_a_graph_when_scored_then_the_whole_has_its_own_scores_and_parts_h
         graph_scores(context.project, large, ["L7/1"])
     with pytest.raises(BadInput, match="no supernode 'x'"):
         graph_scores(context.project, large, supernodes=["x"])
+
+
+def test_given_pins_when_pruned_then_they_go_along_even_of_what_is_not_kept(context: Context, large: int) -> None:
+    with context.project.transaction():
+        graph_shape.change(context.project.db, large, "pin", graph_shape.Parts(pins={"0": True, "3": True}))
+    child = pruned(context, large, 0.2, 0.5)["graph"]
+    assert graph_shape.pins(context.project.db, child) == graph_shape.pins(context.project.db, large) == [0, 3]
 
 
 def test_given_supernodes_when_pruned_and_scored_then_they_go_along(context: Context, large: int) -> None:

@@ -25,7 +25,7 @@ from workbench.tui.widgets.line_list import TextLines
 
 WORDS_S = 0.25
 """How long a shape stays before the words of what is new in it are read."""
-EMPTY = "no graph yet: ⏎ on a prompt of the baselines (1) traces it, or `workbench trace PROMPT`"
+EMPTY = "no graph yet: t on a prompt (pane 1) traces it, or `workbench trace PROMPT`"
 
 
 class GraphCore(GraphScreen):
