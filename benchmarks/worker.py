@@ -17,7 +17,7 @@ from tasks.registry import task
 from workbench import VERSION
 from workbench.worker.client import WorkerClient
 from workbench.worker.daemon import start_worker
-from workbench.worker.hand_over import hand_over
+from workbench.worker.orders import hand_over
 from workbench.worker.supervisor import WorkerOptions
 
 _RUNS = 20

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from store.errors import Missing, Reported
 from workbench import VERSION
 from workbench.cli.output import narrate
-from workbench.worker.hand_over import hand_over
+from workbench.worker.orders import hand_over
 
 if TYPE_CHECKING:
     from store.jobs import Job

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import asdict
 from typing import Annotated
 
@@ -62,14 +63,9 @@ def cancel_job(
     json: JsonOption = False,
 ) -> None:
     """Stop a job: a queued one at once, a running one after its step, and harder if it does not stop."""
-    from workbench.worker.client import WorkerClient
+    from workbench.worker import orders
 
-    client = WorkerClient.connect(project_directory(ctx))
-    if client is not None:
-        with client:
-            state = client.ask("cancel", job=job)["state"]
-    else:
-        state = _cancel_without_worker(ctx, job)
+    state = orders.cancel(project_directory(ctx), job)
     if json:
         emit_json({"job": job, "state": state})
     else:
@@ -83,20 +79,15 @@ def retry_job(
     json: JsonOption = False,
 ) -> None:
     """Queue an ended job once more, under a new id; a training goes on from its last checkpoint."""
-    from store import jobs
     from workbench.cli.background import tell_queued
+    from workbench.worker import orders
     from workbench.worker.client import WorkerClient
 
     directory = project_directory(ctx)
-    client = WorkerClient.connect(directory)
-    if client is not None:
-        with client:
-            job_id = int(client.ask("submit", retry=job)["job"])
-    else:
-        with open_project(ctx, write=True, work=False) as project:
-            job_id = jobs.retry(project.db, job)
+    job_id = orders.retry(directory, job)
     emit_job_id(job_id, json)
-    tell_queued(directory, job_id, client)
+    with WorkerClient.connect(directory) or nullcontext() as client:
+        tell_queued(directory, job_id, client)
 
 
 @app.command("move")
@@ -108,33 +99,12 @@ def move_job(
     json: JsonOption = False,
 ) -> None:
     """Change when a queued job is taken."""
-    from store import jobs
-    from workbench.worker.client import WorkerClient
+    from workbench.worker import orders
 
     if first == (after is not None):
         raise BadInput("say where to: one of --first and --after OTHER", f"`workbench jobs move {job} --first`")
-    client = WorkerClient.connect(project_directory(ctx))
-    if client is not None:
-        with client:
-            order = client.ask("reprioritise", job=job, after=after)["queue"]
-    else:
-        with open_project(ctx, write=True, work=False) as project:
-            order = jobs.move(project.db, job, after)
+    order = orders.move(project_directory(ctx), job, after)
     if json:
         emit_json({"queue": order})
     else:
         narrate(f"taken in this order: {', '.join(map(str, order))}")
-
-
-def _cancel_without_worker(ctx: typer.Context, job_id: int) -> str:
-    """Take a queued job back. One that runs belongs to a process that only its own terminal can ask to stop."""
-    from store import jobs
-
-    with open_project(ctx, write=True, work=False) as project:
-        job = jobs.show(project.db, job_id)
-        if job.state in ("running", "cancelling"):
-            fault = f"job {job_id} is not a worker's: process {job.pid} on {job.host} runs it, or died with it"
-            raise BadInput(fault, "press Ctrl-C where it runs; if it is gone, the next command that works says so")
-        state = jobs.ask_cancel(project.db, job_id)
-    narrate("no worker runs; the job was only queued")
-    return state

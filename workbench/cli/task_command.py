@@ -76,7 +76,7 @@ def run_task(ctx: typer.Context, task: Task, values: Mapping[str, Any], as_json:
 
 def _queue(directory: Path, task: Task, params: Params, client: WorkerClient | None, as_json: bool) -> None:
     from workbench.cli.background import tell_queued
-    from workbench.worker.hand_over import hand_over
+    from workbench.worker.orders import hand_over
 
     job_id = hand_over(directory, task.kind, params, client)
     emit_job_id(job_id, as_json)

@@ -41,6 +41,7 @@ class JobsDrawer(Container):
     ACTIONS: ClassVar[tuple[Action, ...]] = (
         Action("details", "enter", "Read everything about the job under the cursor, with its log", "details"),
         Action("cancel", "c", "Cancel the job under the cursor", "cancel", changes=True),
+        Action("first", "f", "Take the queued job under the cursor before all others that wait", "first", changes=True),
         Action("retry", "r", "Run the job under the cursor again", "retry", changes=True),
     )
     BINDINGS: ClassVar[list[BindingType]] = bindings(ACTIONS)
@@ -138,6 +139,12 @@ class JobsDrawer(Container):
         job = self._chosen()
         if job is not None:
             self.run_worker(self._told(self._session.worker.cancel(job.id), f"job {job.id} is being cancelled"))
+
+    async def action_first(self) -> None:
+        """Move the job under the cursor to the head of the queue."""
+        job = self._chosen()
+        if job is not None:
+            self.run_worker(self._told(self._session.worker.take_next(job.id), f"job {job.id} is taken next"))
 
     async def action_retry(self) -> None:
         """Queue the job under the cursor once more."""

@@ -9,9 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from store.errors import BadInput, WorkbenchError
+from store.errors import WorkbenchError
 from tasks.params import Params
 from workbench.tui.messages import WorkerNews
+from workbench.worker import orders
 
 T = TypeVar("T")
 _SECONDS_BETWEEN_TRIES = 2.0
@@ -26,6 +27,7 @@ class WorkerThread:
         self.directory = directory
         self._tell = tell
         self._starts = starts
+        self._heard = -1  # the newest event's id that was told; -1: only what is to come
         self._stopped = threading.Event()
         self._orders = ThreadPoolExecutor(1, thread_name_prefix="worker-orders")
         self._thread = threading.Thread(target=self._listen, name="worker-listen", daemon=True)
@@ -49,53 +51,28 @@ class WorkerThread:
 
     async def cancel(self, job_id: int) -> None:
         """Ask a job to stop, through the worker or, if it only waits, in its row."""
-        await self._ordered(lambda: self._cancel(job_id))
+        await self._ordered(lambda: orders.cancel(self.directory, job_id))
 
     async def retry(self, job_id: int) -> int:
         """Queue an ended job once more; the new job's id."""
-        return await self._ordered(lambda: self._retry(job_id))
+        return await self._ordered(lambda: orders.retry(self.directory, job_id))
+
+    async def take_next(self, job_id: int) -> None:
+        """Have a queued job taken before all others that wait."""
+        await self._ordered(lambda: orders.move(self.directory, job_id))
 
     async def _ordered(self, function: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._orders, function)
 
     def _submit(self, kind: str, params: Params) -> int:
         from workbench.worker.client import WorkerClient
-        from workbench.worker.hand_over import hand_over
 
         client = WorkerClient.connect(self.directory)
         try:
-            return hand_over(self.directory, kind, params, client)
+            return orders.hand_over(self.directory, kind, params, client)
         finally:
             if client is not None:
                 client.close()
-
-    def _cancel(self, job_id: int) -> None:
-        from store import jobs
-        from store.project import Project
-        from workbench.worker.client import WorkerClient
-
-        client = WorkerClient.connect(self.directory)
-        if client is not None:
-            with client:
-                client.ask("cancel", job=job_id)
-            return
-        with Project.open(self.directory, write=True, work=False) as project:
-            if jobs.show(project.db, job_id).state in ("running", "cancelling"):
-                raise BadInput(f"job {job_id} is not a worker's", "press Ctrl-C in the terminal where it runs")
-            jobs.ask_cancel(project.db, job_id)
-
-    def _retry(self, job_id: int) -> int:
-        from store import jobs
-        from store.project import Project
-        from workbench.worker.client import WorkerClient
-
-        with Project.open(self.directory, write=True, work=False) as project:
-            again = jobs.retry(project.db, job_id)
-        client = WorkerClient.connect(self.directory)
-        if client is not None:
-            with client:
-                client.ask("submit", job=again)
-        return again
 
     def _ask(self, op: str, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
         from workbench.worker.client import WorkerClient
@@ -135,20 +112,14 @@ class WorkerThread:
 
         start_worker(self.directory, WorkerOptions())
 
-    def _last_event(self) -> int:
-        from store import jobs
-        from store.project import Project
-
-        with Project.open(self.directory, write=False) as project:
-            return jobs.last_event_id(project.db)
-
     def _hear(self) -> None:
         from workbench.worker.client import WorkerClient
 
         with WorkerClient.require(self.directory) as client:
-            client.ask("subscribe", job=0, since=self._last_event())
+            self._heard = client.ask("subscribe", job=0, since=self._heard)["event"]
             self._tell(WorkerNews("up", f"process {client.facts['pid']}", client.facts))
             while not self._stopped.is_set():
                 announcement = client.announcement(_LONGEST_WAIT_S)
                 if announcement is not None:
+                    self._heard = announcement.get("event", {}).get("id", self._heard)
                     self._tell(WorkerNews("job", job=announcement))
