@@ -40,7 +40,11 @@ def run(directory: Path, steps: Steps, size: tuple[int, int] = LARGE, follow: bo
             if app.opened:
                 break
             await pilot.pause(0.05)
-        await pilot.press("4")
+        for _ in range(20):  # a key that comes while the app brings back its first pane goes to that
+            await pilot.press("4")
+            await pilot.pause(0.5)
+            if "edit ›" in screen_text(pilot.app):
+                break
         await until(pilot, "edit ›")
         await steps(pilot)
 
@@ -347,25 +351,24 @@ def test_given_a_follower_when_it_runs_the_board_then_nothing_is_queued(
     assert in_project("SELECT count(*) FROM job WHERE state = 'queued'") == [(0,)]
 
 
-@pytest.mark.parametrize("name", [action.name for action in Interventions.ACTIONS])
-@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize("fixture", ["empty_directory", "project_directory"])
 def test_given_any_key_of_the_console_when_pressed_then_the_app_goes_on(
-    project_directory: Path, empty_directory: Path, name: str, full: bool
+    request: pytest.FixtureRequest, fixture: str
 ) -> None:
-    action = next(action for action in Interventions.ACTIONS if action.name == name)
-
     async def steps(pilot: Pilot[int]) -> None:
-        if full:
-            pilot.app.post_message(Went(Place(pane="interventions", intervention=1)))
-            await until(pilot, "over the dose")
-        for key in action.keys.split(","):
-            await pilot.press(key)
-            await pilot.pause(0.2)
-            await pilot.press("escape")
-        await pilot.pause(0.2)
+        for action in Interventions.ACTIONS:
+            if fixture == "project_directory" and action.name != "redo":
+                await console(pilot).show_stored(1)
+            await pilot.press("4")
+            for key in action.keys.split(","):
+                await pilot.press(key)
+                await pilot.pause(0.15)
+                await pilot.press("escape")
+            await pilot.pause(0.05)
+            assert len(pilot.app.screen_stack) == 1, action.name
         assert pilot.app.is_running
 
-    run(project_directory if full else empty_directory, steps, (160, 60))
+    run(request.getfixturevalue(fixture), steps, (160, 60))
 
 
 def fixed_runs(directory: Path) -> None:
