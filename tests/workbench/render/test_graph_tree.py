@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tasks.graphs.view import EdgeView, GraphView, NodeView, Verdict
 from tests.workbench.render.golden import assert_golden, printed
-from workbench.tui.render.graph_tree import graph_tree
+from workbench.tui.render.graph_tree import graph_tree, tree_row
 from workbench.tui.render.tree_lines import TreeLimits, tree_lines
 
 TOKENS = ("The", " capital", " of", " \x1b[31mFrance", " is")
@@ -98,6 +98,14 @@ def wide_graph(count: int) -> GraphView:
     nodes |= {i: feature(i, 1, i, 0, 0.1 * i, None) for i in range(1, count + 1)}
     edges = tuple(EdgeView(i, 0, i / 100) for i in range(1, count + 1))
     return GraphView(1, "a b", ("a", " b"), "neurons", nodes, edges, (0,), 0.0, 1.0, 1.0)
+
+
+def test_given_a_share_when_drawn_then_its_colour_is_on_the_bar_alone() -> None:
+    line = next(line for line in tree_lines(hand_made(), 5, TreeLimits()) if line.share is not None and line.share > 0)
+    row = tree_row(line, TOKENS, 80, measured=True)
+    assert not row.style
+    coloured = [span for span in row.spans if "green" in str(span.style)]
+    assert [(span.start, span.end) for span in coloured] == [(0, row.plain.index(" %") - 6)]
 
 
 def test_given_width_zero_room_for_errors_when_drawn_then_the_error_mass_is_still_said() -> None:

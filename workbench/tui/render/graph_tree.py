@@ -53,10 +53,9 @@ def tree_row(line: TreeLine, tokens: Sequence[str], width: int, measured: bool, 
 
 
 def _numbers(line: TreeLine, measured: bool) -> Text:
-    if line.share is None:
-        numbers = Text(" " * (_BAR_CELLS + 9))
-    else:
-        numbers = signed_bar(line.share, _BAR_CELLS).append(f" {percent(abs(line.share)):>7}")
+    numbers = Text(" " * (_BAR_CELLS + 9) if line.share is None else "")
+    if line.share is not None:  # the bar's colour is the bar's alone
+        numbers.append_text(signed_bar(line.share, _BAR_CELLS)).append(f" {percent(abs(line.share)):>7}")
     feature = line.node if line.node is not None and line.node.kind in ("feature", "supernode") else None
     numbers.append(f" {signed(feature.predicted_effect) if feature else '':>7}")
     if measured:

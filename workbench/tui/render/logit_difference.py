@@ -30,7 +30,7 @@ def logit_difference_view(
         Text(fit(f"{'':<{_BAR_CELLS + 1}} {'A−B':>8} {'to A':>8} {'to B':>8}  (nats)", width), style="dim"),
     ]
     for node, to_a, to_b in parts:
-        line = signed_bar((to_a - to_b) / largest, _BAR_CELLS)
+        line = Text().append_text(signed_bar((to_a - to_b) / largest, _BAR_CELLS))
         line.append(f" {signed(to_a - to_b):>8} {signed(to_a):>8} {signed(to_b):>8}  ")
         name, about = describe(node, tokens)
         line.append(fit("  ".join(filter(None, (name, about))), max(width - line.cell_len, 1)))
