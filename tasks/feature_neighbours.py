@@ -92,7 +92,7 @@ def _promoting_the_same(project: Project, record: FeatureRecord, n: int) -> list
     """(id, tokens in common) of features of other layers of the set, found by the words of the promoted tokens."""
     own = {token for token, _ in record.promoted}
     shared: Counter[int] = Counter()
-    sql = """SELECT feature.id, promoted FROM feature_fts JOIN feature ON feature.id = feature_fts.rowid
+    sql = """SELECT feature.id, feature.promoted FROM feature_fts JOIN feature ON feature.id = feature_fts.rowid
         JOIN dictionary ON dictionary.id = feature.dictionary_id
         WHERE feature_fts MATCH ? AND dictionary.name = ? AND dictionary.layer != ? LIMIT 500"""
     for token in own:

@@ -99,7 +99,7 @@ def _activations(card: Mapping[str, Any], width: int) -> Iterator[Text]:
     rows = histogram(card.get("histogram") or [], width)
     if rows:
         most = max(card["histogram"])
-        yield Text(f"\ntokens by activation, from each edge to its double (highest column: {most} tokens)", style="dim")
+        yield Text(f"\ntokens by activation, an octave a column (highest: {most} tokens)", style="dim")
         yield from rows
 
 
@@ -108,8 +108,7 @@ def _tokens(card: Mapping[str, Any], width: int) -> Iterator[Text]:
         shown = " ".join(show_token(str(token)) for token in card["fires_on"])
         yield Text("\nfires on  ", style="dim").append(shown, style="not dim")
     if card["promoted"] or card["suppressed"]:
-        half = max(width // 2 - 1, 16)
-        yield Text(f"\n{'promotes (logit for activation 1)'[:half]:{half + 1}}suppresses", style="dim")
+        yield Text("\npromoted and suppressed tokens (logit for activation 1)", style="dim")
         yield from logit_bars(card["promoted"], card["suppressed"], width)
 
 

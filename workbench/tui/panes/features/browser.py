@@ -27,7 +27,7 @@ from workbench.tui.place import Place
 from workbench.tui.render.feature_card import feature_card
 from workbench.tui.render.features import feature_table, list_heading
 from workbench.tui.render.tokens import show_text
-from workbench.tui.widgets.inert_input import InertInput
+from workbench.tui.widgets.inert_input import InertInput, meant_form
 from workbench.tui.widgets.line_list import LineList
 
 _TYPING_REST_S, _CURSOR_REST_S = 0.12, 0.1
@@ -39,6 +39,7 @@ _NO_FEATURE = "no feature here"
 class FeatureBrowser(Pane):
     """Search box, list and card; the list shows what the query finds, the card the feature under the cursor."""
 
+    SCOPED_CSS = False  # `-narrow` is a class of the screen
     DEFAULT_CSS = """
     FeatureBrowser #feature-search { height: 1; border: none; padding: 0 1; background: $boost; }
     FeatureBrowser #feature-said { height: 1; padding: 0 1; color: $text-muted; }
@@ -46,14 +47,18 @@ class FeatureBrowser(Pane):
     FeatureBrowser #feature-heading { height: 1; }
     FeatureBrowser #feature-found { width: 1fr; }
     FeatureBrowser #feature-card { width: 52%; border-left: solid $primary; padding: 0 1; }
+    FeatureBrowser.-nothing #feature-found { display: none; }
+    FeatureBrowser.-nothing #feature-card { width: 1fr; border-left: none; }
     .-narrow FeatureBrowser #feature-card { display: none; width: 1fr; border-left: none; }
-    .-narrow FeatureBrowser.-card #feature-card { display: block; }
+    .-narrow FeatureBrowser.-card #feature-card, .-narrow FeatureBrowser.-nothing #feature-card { display: block; }
     .-narrow FeatureBrowser.-card #feature-found { display: none; }
     """
 
     def __init__(self, session: Session, name: str) -> None:
         """Nothing has been searched yet."""
         super().__init__(session, name)
+        self.query_text = ""
+        """What is in the search box."""
         self.sort = ""
         self.card: Mapping[str, Any] | None = None
         """The feature that the card shows."""
@@ -81,11 +86,6 @@ class FeatureBrowser(Pane):
     def entries(self) -> LineList:
         """The list."""
         return self.query_one("#feature-list", LineList)
-
-    @property
-    def query_text(self) -> str:
-        """What is in the search box."""
-        return self.query_one("#feature-search", InertInput).meant
 
     @property
     def row(self) -> FeatureRow | None:
@@ -122,8 +122,11 @@ class FeatureBrowser(Pane):
         await self._show_card(dictionary, name)
 
     def focus_main(self) -> None:
-        """The list."""
-        self.entries.focus()
+        """The list; what makes one, where there is none."""
+        if self.has_class("-nothing"):
+            self.query_one("#feature-card").focus()
+        else:
+            self.entries.focus()
 
     def state(self) -> Mapping[str, Any]:
         """The query, the order, and the feature that is shown."""
@@ -133,8 +136,7 @@ class FeatureBrowser(Pane):
     async def restore(self, state: Mapping[str, Any]) -> None:
         """Bring it back."""
         self.sort = str(state.get("sort", ""))
-        with self.prevent(Input.Changed):
-            self.query_one("#feature-search", InertInput).value = str(state.get("query", ""))
+        self._fill(str(state.get("query", "")))
         await self._search()
         shown = state.get("shown")
         if isinstance(shown, dict) and shown.get("feature"):
@@ -159,6 +161,7 @@ class FeatureBrowser(Pane):
     def _typed(self, message: Input.Changed) -> None:
         """Search when the fingers rest."""
         message.stop()
+        self.query_text = meant_form(message.value)
         self._later("typing", _TYPING_REST_S, lambda: self.soon(self._search, group="search"))
 
     @on(Input.Submitted, "#feature-search")
@@ -171,11 +174,16 @@ class FeatureBrowser(Pane):
 
     async def set_query(self, text: str, sort: str = "") -> None:
         """Put a query into the box and search for it."""
-        with self.prevent(Input.Changed):
-            self.query_one("#feature-search", InertInput).value = text
+        self._fill(text)
         self.sort = sort
         self._stop("typing")
         await self._search()
+
+    def _fill(self, text: str) -> None:
+        box = self.query_one("#feature-search", InertInput)
+        with self.prevent(Input.Changed):
+            box.value = text
+        self.query_text = box.meant
 
     async def _search(self) -> None:
         """Show the beginning of what is found at once, and the whole when it is there."""
@@ -185,9 +193,16 @@ class FeatureBrowser(Pane):
         sort = self.sort
         try:
             first = await store.read(lambda project: reading.first_page(project, text, sort))
-            empty = "" if len(first.found.ids) else await store.read(reading.emptiness)
+            nothing = "" if len(first.found.ids) else await store.read(reading.emptiness)
+            if bool(nothing) != self.has_class("-nothing"):
+                self.set_class(bool(nothing), "-nothing")
+                if self.display:
+                    self.call_after_refresh(self.focus_main)
+            if nothing:
+                self._show_nothing(nothing)
+                return
             fresh = self._searched != (text, sort)
-            self._show_found(first, fresh, empty or "no feature is like that: fewer words or wider filters find more")
+            self._show_found(first, fresh, "no feature is like that: fewer words or wider filters find more")
             self._searched = (text, sort)
             if len(first.found.ids) == reading.FIRST:
                 whole = await store.read(lambda project: reading.whole(project, text, sort))
@@ -210,6 +225,14 @@ class FeatureBrowser(Pane):
                 f"the first {words} of more, the labelled ones before the others; another word or a filter ranks them"
             )
         self._say(f"{words}, {reading.SORT_WORDS[self.sort] if self.sort else self._natural(search)}")
+
+    def _show_nothing(self, words: str) -> None:
+        """There is nothing to search yet: what makes some has all the room."""
+        self.card = None
+        self._pages = FeaturePages(np.zeros(0, dtype=np.int64), {}, self._want)
+        self.entries.show(self._pages)
+        self._say("no features yet")
+        self.query_one("#feature-text", Static).update(Text(words))
 
     def _natural(self, search: Search) -> str:
         if search.found.cut:

@@ -16,6 +16,19 @@ from workbench.tui.place import Place
 if TYPE_CHECKING:
     from store.project import Project
 
+_NO_SET = """There is no dictionary set in this project yet.
+
+  workbench train --layers 12              trains sparse autoencoders
+  workbench dictionaries import FOLDER     takes what others have trained
+
+"""
+_NO_INDEX = """No feature is described yet. An index says of each feature how often
+and on what it is active, and which tokens it promotes; it is made in one
+pass over some text.
+
+  i                                        here: the worker makes an index
+  workbench index --dictionary SET         in a shell
+"""
 FIRST = 256
 """Features that are shown while the rest of a long list is still being found."""
 NEURONS = "neurons"
@@ -73,8 +86,8 @@ def emptiness(project: Project) -> str:
     if indexed(project.db):
         return ""
     if dictionaries.listing(project.db):
-        return "no feature is described yet: press i to index a dictionary set, or run `workbench index`"
-    return "no dictionary set yet: `workbench train` makes one, `workbench dictionaries import` takes one; then press i"
+        return _NO_INDEX
+    return f"{_NO_SET}{_NO_INDEX}"
 
 
 def unindexed(project: Project) -> list[str]:
