@@ -264,7 +264,7 @@ class Workbench(App[int]):
             await self._hear(message.job)
             return
         banner.display = message.state == "down"
-        banner.update(Text(f" {show_text(message.reason)}"))
+        banner.update(Text(f" {show_text(message.reason.replace(str(self.directory), self.directory.name))}"))
         self._say_about(self._about[0], "worker up" if message.state == "up" else "no worker")
 
     async def _hear(self, announcement: Mapping[str, Any]) -> None:

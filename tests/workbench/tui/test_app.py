@@ -30,8 +30,13 @@ def app_on(directory: Path, **options: bool) -> Workbench:
 
 
 async def opened(pilot: Steps) -> None:
-    """Wait until the store has answered."""
-    await until(pilot, "builtin" if "builtin" in str(pilot.app) else "model")
+    """Wait until the store has answered and the first pane is up."""
+    assert isinstance(pilot.app, Workbench)
+    for _ in range(400):
+        if pilot.app.opened:
+            return
+        await pilot.pause(0.05)
+    raise AssertionError(screen_text(pilot.app))
 
 
 def test_given_a_project_when_number_keys_are_pressed_then_the_panes_come_up(project_directory: Path) -> None:
