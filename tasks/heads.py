@@ -20,7 +20,11 @@ class Params(_Params):
 
     graph: int = option(..., "The graph's id, as `workbench graph list` prints it.", argument=True)
     source: str = option(..., "Where the edge begins: L12/345@7, an error L12@7, or a token @7.", argument=True)
-    target: str = option(..., "Where it ends: a feature, or a target of the graph: logit (its first), logit:1 (its second).", argument=True)
+    target: str = option(
+        ...,
+        "Where it ends: a feature, or a target of the graph: logit (its first), logit:1 (its second).",
+        argument=True,
+    )
     top: int = option(10, "Heads listed.", unit="heads", ge=1)
 
 

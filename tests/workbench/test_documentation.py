@@ -40,7 +40,7 @@ COMMAND_LINES = sorted(set(shown_commands()))
 
 def parse(words: list[str]) -> None:
     """Parse a command line as `workbench` would, down to the last option, without running it."""
-    if words[-1] == "--help":
+    if words[-1:] == ["--help"]:
         words = words[:-1]
     root = typer.main.get_command(app)
     with root.make_context("workbench", list(words)) as context:
@@ -53,6 +53,8 @@ def parse(words: list[str]) -> None:
         return
     while hasattr(command, "commands"):
         _, command, arguments = command.resolve_command(typer.Context(command), arguments)
+        if not arguments:
+            return
     command.make_context(rest[0], arguments)
 
 
