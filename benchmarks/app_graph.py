@@ -31,7 +31,8 @@ from workbench.tui.place import Place
 N_FEATURES = 7500
 SIZE = (160, 48)
 TREE_KEYS = ("down", "down", "right", "down", "down", "right", "down", "left", "s", "s", "v", "r", "backspace")
-THRESHOLD_KEYS = ("[",) * 12 + ("]",) * 22 + ("[",) * 10
+THRESHOLD_KEYS = ("[",) * 8 + ("]",) * 12 + ("[",) * 4
+"""From 0.8 down to 0.64, up to 0.88 and back."""
 _ROUNDS = 3
 _POLL_S = 0.002
 
