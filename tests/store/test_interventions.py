@@ -1,6 +1,7 @@
 """Stored interventions: the list, one whole, and when an earlier result still stands."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,10 +25,14 @@ def insert(project: Project, edits: list[str], change: float | None, **asked: An
     return job_id
 
 
+def one_byte(path: Path) -> None:
+    path.write_bytes(b"g")
+
+
 def graph(project: Project) -> int:
     """A graph without anything in it but its id."""
     job_id = jobs.start(project.db, "trace", "{}", "key")
-    file = project.record_file(project.files.write("graphs", "g.safetensors", lambda path: path.write_bytes(b"g")))
+    file = project.record_file(project.files.write("graphs", "g.safetensors", one_byte))
     project.db.execute(
         "INSERT INTO graph (job_id, prompt, tokens, dictionary, targets, rule, file_id, closing_error,"
         " replacement_score, completeness_score, summary) VALUES (?, 'p', '[]', 'toy', '[]', '', ?, 0, 0, 0, '{}')",
