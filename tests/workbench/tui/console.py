@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,13 @@ from store.project import Project
 from tasks.context import Context
 from tasks.execute import run_claimed
 from tasks.intervene import Params
+from tests.workbench.tui.screen_text import drive, screen_text, until
+from workbench.tui.app import Workbench
+from workbench.tui.panes.interventions.pane import Interventions
 
 PROMPT = "The official language of the country whose capital is Paris is"
+LARGE = (160, 48)
+Steps = Callable[[Pilot[int]], Any]
 HOSTILE = "\x1b]0;title\x07[/INST]\u202e"
 
 
@@ -96,3 +102,29 @@ def insert_run(directory: Path, params: Params, found: dict[str, Any], minute: i
             at = f"2026-11-22T14:{minute:02d}:00.000+00:00"
             project.db.execute("UPDATE job SET finished_at = ? WHERE id = ?", [at, job_id])
     return number
+
+
+def console(pilot: Pilot[int]) -> Interventions:
+    """The pane under test."""
+    return pilot.app.screen_stack[0].query_one("#interventions", Interventions)
+
+
+def run(directory: Path, steps: Steps, size: tuple[int, int] = LARGE, follow: bool = False) -> None:
+    """Open the app on the console and take the steps."""
+    app = Workbench(directory, starts_worker=False, follow=follow)
+
+    async def all_steps(pilot: Pilot[int]) -> None:
+        await until(pilot, "no worker")
+        for _ in range(100):
+            if app.opened:
+                break
+            await pilot.pause(0.05)
+        for _ in range(20):  # a key that comes while the app brings back its first pane goes to that
+            await pilot.press("4")
+            await pilot.pause(0.5)
+            if "edit ›" in screen_text(pilot.app):
+                break
+        await until(pilot, "edit ›")
+        await steps(pilot)
+
+    drive(app, all_steps, size)

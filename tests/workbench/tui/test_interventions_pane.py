@@ -9,46 +9,15 @@ import pytest
 from textual.pilot import Pilot
 
 from store.project import Project
-from tasks.intervene import Params
 from tests.workbench.tui import app_project
-from tests.workbench.tui.console import PROMPT, document, insert_run, typed, worked_off
-from tests.workbench.tui.screen_text import assert_golden_screen, drive, screen_text, until
-from workbench.tui.app import Workbench
+from tests.workbench.tui.console import console, run, typed, worked_off
+from tests.workbench.tui.screen_text import screen_text, until
 from workbench.tui.messages import EditsSent, Went
 from workbench.tui.panes.interventions.pane import Interventions
 from workbench.tui.place import Place
 from workbench.tui.widgets.edit_line import EditLine
-from workbench.tui.widgets.line_list import LineList
 
-Steps = Callable[[Pilot[int]], Any]
 Rows = Callable[[str], Any]
-LARGE = (160, 48)
-
-
-def console(pilot: Pilot[int]) -> Interventions:
-    """The pane under test."""
-    return pilot.app.screen_stack[0].query_one("#interventions", Interventions)
-
-
-def run(directory: Path, steps: Steps, size: tuple[int, int] = LARGE, follow: bool = False) -> None:
-    """Open the app on the console and take the steps."""
-    app = Workbench(directory, starts_worker=False, follow=follow)
-
-    async def all_steps(pilot: Pilot[int]) -> None:
-        await until(pilot, "no worker")
-        for _ in range(100):
-            if app.opened:
-                break
-            await pilot.pause(0.05)
-        for _ in range(20):  # a key that comes while the app brings back its first pane goes to that
-            await pilot.press("4")
-            await pilot.pause(0.5)
-            if "edit ›" in screen_text(pilot.app):
-                break
-        await until(pilot, "edit ›")
-        await steps(pilot)
-
-    drive(app, all_steps, size)
 
 
 async def gone(pilot: Pilot[int], words: str) -> None:
@@ -369,49 +338,3 @@ def test_given_any_key_of_the_console_when_pressed_then_the_app_goes_on(
         assert pilot.app.is_running
 
     run(request.getfixturevalue(fixture), steps, (160, 60))
-
-
-def fixed_runs(directory: Path) -> None:
-    """Three runs with fixed numbers, one of them over doses."""
-    base: dict[str, Any] = {"prompt": PROMPT, "dictionary": "neurons"}
-    one, other = "L0/12@10", "L2/3"
-    insert_run(directory, Params(**base, ablate=(one,)), document([f"ablate {one}"], -0.546, -0.525), 1)
-    insert_run(directory, Params(**base, steer=(f"{other}=+2",)), document([f"steer {other}=+2"], 0.25, None), 2)
-    both = document([f"ablate {one}", f"steer {other}=+2"], -0.31, -0.4)
-    insert_run(directory, Params(**base, ablate=(one,), steer=(f"{other}=+2",)), both, 3)
-    swept = Params(**base, ablate=(one,), sweep="-1..3/5")
-    insert_run(directory, swept, document([f"ablate {one}"], -0.546, -0.525, sweep=True), 4)
-
-
-@pytest.mark.parametrize("size", [(80, 24), LARGE])
-def test_given_an_empty_project_when_opened_then_the_console_reads_as_the_golden_screen(
-    empty_directory: Path, size: tuple[int, int]
-) -> None:
-    async def steps(pilot: Pilot[int]) -> None:
-        await until(pilot, "Nothing on the board yet")
-        await pilot.pause(0.3)
-        assert_golden_screen("interventions_empty", pilot.app)
-
-    run(empty_directory, steps, size)
-
-
-@pytest.mark.parametrize("size", [(80, 24), LARGE])
-def test_given_stored_runs_when_shown_then_the_console_reads_as_the_golden_screen(
-    empty_directory: Path, size: tuple[int, int]
-) -> None:
-    fixed_runs(empty_directory)
-
-    async def steps(pilot: Pilot[int]) -> None:
-        pilot.app.post_message(Went(Place(pane="interventions", intervention=3)))
-        await until(pilot, "all 2 together")
-        await pilot.press("home")
-        console(pilot).query_one("#board", LineList).focus()
-        await until(pilot, "first order")
-        await pilot.pause(0.4)
-        assert_golden_screen("interventions_full", pilot.app)
-        await pilot.press("h")
-        await until(pilot, "intervention 4, job" if size == LARGE else "ablate L0/12@10, steer")
-        await pilot.pause(0.4)
-        assert_golden_screen("interventions_history", pilot.app)
-
-    run(empty_directory, steps, size)
