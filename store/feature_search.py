@@ -209,14 +209,17 @@ def _by_words(
         conditions = [*conditions, _member(labelled)]
         if not query.words:
             return FoundFeatures(np.array(labelled, dtype=np.int64))
-    match = match_expression(query.words)
+    match = match_expression(query.words, whole=True)
     ids = _having(db, "feature_fts", match, dictionaries, conditions, MOST_RANKED + 1)
-    if len(ids) <= MOST_RANKED:
+    if len(ids) <= MOST_RANKED:  # a beginning is dear, and adds nothing to words that too many features have already
+        match = match_expression(query.words)
         source, values = _word_source(db, "feature_fts", match, dictionaries, conditions)
-        scored = db.execute(f"SELECT feature_fts.rowid, -bm25(feature_fts, {LABEL_WEIGHTS}) {source}", values)
-        scores = dict(scored.fetchall())
-        ranked = sorted(scores, key=lambda row_id: (-scores[row_id], row_id))
-        return FoundFeatures(np.array(ranked, dtype=np.int64), scores)
+        scored = f"SELECT feature_fts.rowid, -bm25(feature_fts, {LABEL_WEIGHTS}) {source} LIMIT {MOST_RANKED + 1}"
+        scores = dict(db.execute(scored, values).fetchall())
+        ids = sorted(scores, key=lambda row_id: (-scores[row_id], row_id))
+        if len(ids) <= MOST_RANKED:
+            return FoundFeatures(np.array(ids, dtype=np.int64), scores)
+        ids.sort()
     first = _having(db, "label_fts", match, dictionaries, conditions, _MOST_LABELLED)
     return FoundFeatures(np.array(list(dict.fromkeys(first + ids))[:MOST_RANKED], dtype=np.int64), cut=True)
 

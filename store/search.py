@@ -62,8 +62,8 @@ def index_feature(db: Database, feature_id: int, label: str, examples: str, prom
     )
 
 
-def match_expression(words: Sequence[str]) -> str:
-    """The FTS5 query for all of `words`: each one a quoted string, the last one also a beginning.
+def match_expression(words: Sequence[str], whole: bool = False) -> str:
+    """The FTS5 query for all of `words`: each one a quoted string, the last one also a beginning unless `whole`.
 
     No character of them has a meaning to FTS5; a word of several stands for these beside each other. `BadInput` if none
     holds a letter or a digit, or they are too many.
@@ -76,7 +76,7 @@ def match_expression(words: Sequence[str]) -> str:
         given = f"a search of {len(terms)} words and {n_characters} characters"
         raise BadInput(given, f"give at most {MAX_TERMS} words and {MAX_CHARACTERS} characters")
     quoted = ['"{}"'.format(term.replace('"', '""')) for term in terms]
-    is_beginning = len(terms[-1]) >= SHORTEST_BEGINNING or not terms[-1].isascii()
+    is_beginning = not whole and (len(terms[-1]) >= SHORTEST_BEGINNING or not terms[-1].isascii())
     return " AND ".join(quoted) + (" *" if is_beginning else "")
 
 

@@ -221,9 +221,7 @@ class FeatureBrowser(Pane):
         self.entries.show(pages, at, empty)
         words = f"{len(pages):,} features".replace(",", " ")
         if search.found.cut:
-            words = (
-                f"the first {words} of more, the labelled ones before the others; another word or a filter ranks them"
-            )
+            words = f"{words} of the many that match, labelled ones first: another word or filter narrows them"
         self._say(f"{words}, {reading.SORT_WORDS[self.sort] if self.sort else self._natural(search)}")
 
     def _show_nothing(self, words: str) -> None:
