@@ -108,7 +108,9 @@ def test_given_a_baseline_of_an_earlier_schema_when_migrated_then_its_rows_say_w
     with _empty(tmp_path, "old.db") as db:
         database.migrate(db, 4)
         db.execute("PRAGMA foreign_keys = OFF")
-        job = "INSERT INTO job (id, kind, params, params_hash, state, created_at) VALUES (1, 'baseline', '{}', 'h', ?, ?)"
+        job = (
+            "INSERT INTO job (id, kind, params, params_hash, state, created_at) VALUES (1, 'baseline', '{}', 'h', ?, ?)"
+        )
         db.execute(job, ["succeeded", "2026-01-01T00:00:00.000+00:00"])
         db.execute("INSERT INTO prompt VALUES (1, 'capitals', 'capitals/0', 'c', NULL, ' Paris', NULL, NULL)")
         db.execute("INSERT INTO baseline VALUES (1, 1, 1, 'clean', '[5]', 0.5, 2, -0.25, '[]', 'and', 0, 7)")

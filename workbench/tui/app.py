@@ -128,7 +128,8 @@ class Workbench(App[int]):
             self.theme = saved["theme"]
         self.linked = bool(saved.get("linked", True))
         place = Place.read(saved.get("place"))
-        await self._told(self._show(place if place.pane in dict(PANES) else Place(pane=PANES[0][0])))
+        if not self.history.here.pane:  # else a key was faster
+            await self._told(self._show(place if place.pane in dict(PANES) else Place(pane=PANES[0][0])))
         self.set_interval(INTERVAL_S, self.save_state)
 
     def _leave(self, code: int) -> None:

@@ -78,7 +78,9 @@ def _what_was_edited(document: Mapping[str, Any]) -> Table:
 
 
 def outcome_table(document: Mapping[str, Any], width: int = 80) -> Table:
-    """Logits of the decisive token and its rival (nats), probability and rank, before, after, and the change.
+    """Logits of the decisive token and its rival (nats), probability and rank before, after, and the change.
+
+    Rank 1 is the most probable token.
 
     Below 56 cells the first order of the change is left out.
     """
@@ -99,7 +101,8 @@ def outcome_table(document: Mapping[str, Any], width: int = 80) -> Table:
     table.add_row(*map(Text, (f"p {decisive}", number(p[0]), number(p[1]), change)))
     moved = after["rank"] - before["rank"]
     table.add_row(
-        *map(Text, (f"rank {decisive}", str(before["rank"]), str(after["rank"]), f"{moved:+d}" if moved else "0"))
+        *map(Text, (f"rank {decisive}", *(str(each["rank"] + 1) for each in (before, after)))),
+        Text(f"{moved:+d}" if moved else "0"),
     )
     table.add_row(*map(Text, ("KL(before‖after)", "", "", number(document["kl"]))))
     return table
@@ -208,7 +211,7 @@ def dose_view(document: Mapping[str, Any], width: int) -> list[RenderableType]:
             signed(point["delta_logit_difference"]),
             signed(point["predicted_delta"]),
             number(point["probability"]),
-            str(point["rank"]),
+            str(point["rank"] + 1),
             number(point["kl"]),
         )
         table.add_row(*map(Text, numbers))
