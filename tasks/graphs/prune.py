@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
-import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,6 +14,9 @@ from tasks.graphs.influence import Numbers, layered_edges
 from tasks.graphs.raw import Ints, RawGraph
 from tasks.graphs.stretches import Stretches
 from tasks.graphs.strips import Strips, n_cells
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 Mask = NDArray[np.bool_]
 _CELLS_PER_EDGE = 4
@@ -35,6 +38,8 @@ class Pruned:
     @cached_property
     def graph(self) -> nx.DiGraph:
         """Kept nodes by number, edges source -> target with their `share`."""
+        import networkx as nx  # a tenth of a second that the app's first screen does without
+
         graph = nx.DiGraph()
         graph.add_nodes_from(self.node_kept.nonzero()[0].tolist())
         columns = (self.raw.source, self.raw.target, self.raw.share)

@@ -207,7 +207,7 @@ def test_given_a_graph_when_drawn_then_tree_and_map_are_the_golden_screens(
         await driver.to("L2/91@4")
         await driver.press("right", "p")
         if size[0] > 80:
-            await until(driver.pilot, "activation over the prompt")
+            await until(driver.pilot, "is  pinned")
         assert_golden_screen("graph_tree", driver.app)
         await driver.press("m")
         assert_golden_screen("graph_map", driver.app)
