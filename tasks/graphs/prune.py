@@ -10,15 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.graphs.cutoff import smallest_kept
+from tasks.graphs.dead_ends import Mask
 from tasks.graphs.influence import Numbers, layered_edges
-from tasks.graphs.raw import Ints, RawGraph
+from tasks.graphs.raw import RawGraph
 from tasks.graphs.stretches import Stretches
 from tasks.graphs.strips import Strips, n_cells
 
 if TYPE_CHECKING:
     import networkx as nx
 
-Mask = NDArray[np.bool_]
 _CELLS_PER_EDGE = 4
 """So many cells of a matrix (8 bytes each) cost no more memory than one edge of a sorted list."""
 
@@ -87,24 +87,4 @@ class Pruner:
         """The graph at these thresholds."""
         node_kept = self.influence >= smallest_kept([self.influence], node_threshold)
         node_kept[self.raw.first_token :] = True
-        chosen = self._edges.choose(int(node_kept[: self.raw.first_token].sum()), edge_threshold)
-        node_kept, alive = _without_dead_ends(self.raw, node_kept, chosen.source, chosen.target)
-        return Pruned(self.raw, node_kept, np.sort(chosen.edge[alive]), self.influence)
-
-
-def _without_dead_ends(graph: RawGraph, node_kept: Mask, source: Ints, target: Ints) -> tuple[Mask, Mask]:
-    """(nodes, edges) left when features and errors without an outgoing edge, and features without an incoming one, go.
-
-    Repeated until stable.
-    """
-    alive = np.ones(len(source), dtype=np.bool_)
-    node_kept = node_kept.copy()
-    while True:
-        leads, fed = np.zeros(graph.n_nodes, dtype=np.bool_), np.zeros(graph.n_nodes, dtype=np.bool_)
-        leads[source[alive]] = fed[target[alive]] = True
-        leads[graph.first_token :] = fed[graph.first_error :] = True
-        dead = node_kept & ~(leads & fed)
-        if not dead.any():
-            return node_kept, alive
-        node_kept &= ~dead
-        alive &= node_kept[source] & node_kept[target]
+        return Pruned(self.raw, *self._edges.choose(node_kept, edge_threshold), self.influence)

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.graphs.cutoff import smallest_kept
+from tasks.graphs.dead_ends import Mask, without_dead_ends
 from tasks.graphs.influence import LayeredEdges, layered_edges
 from tasks.graphs.raw import Ints, RawGraph
-from tasks.graphs.strips import Chosen
 
 
 class Stretches:
@@ -16,7 +16,7 @@ class Stretches:
 
     def __init__(self, graph: RawGraph, rank: Ints) -> None:
         """Lay out `graph` by `rank` [node]: the place by influence from 1, 0 of nodes that always stay."""
-        self._weight = graph.weight
+        self._graph = graph
         end_rank = np.maximum(rank[graph.source], rank[graph.target])
         by_rank = end_rank.astype(np.min_scalar_type(graph.n_nodes), copy=False).argsort(kind="stable")
         depth = (graph.n_layers - graph.layer).astype(np.uint16)[graph.target]
@@ -24,13 +24,15 @@ class Stretches:
         self._edges = layered_edges(graph, self._order)
         self._end_rank = end_rank[self._order]
 
-    def choose(self, n_kept: int, threshold: float) -> Chosen:
-        """The edges among the `n_kept` most influential nodes that carry `threshold` of their influence."""
-        place, edges = self._among(n_kept)
+    def choose(self, node_kept: Mask, threshold: float) -> tuple[Mask, Ints]:
+        """(nodes, edges ascending): the edges among `node_kept` that carry `threshold` of their influence, and the
+        nodes that are then no dead ends."""
+        place, edges = self._among(int(node_kept[: self._graph.first_token].sum()))
         fraction = edges.fractions()
-        score = fraction * (edges.influence(fraction, self._weight) + self._weight)[edges.target]
+        score = fraction * (edges.influence(fraction, self._graph.weight) + self._graph.weight)[edges.target]
         kept = (score >= smallest_kept([score], threshold)) & (edges.size > 0)
-        return Chosen(edges.source[kept], edges.target[kept], self._order[place[kept]])
+        node_kept, alive = without_dead_ends(self._graph, node_kept, edges.source[kept], edges.target[kept])
+        return node_kept, np.sort(self._order[place[kept]][alive])
 
     def _among(self, n_kept: int) -> tuple[NDArray[np.intp], LayeredEdges]:
         """The edges between the `n_kept` most influential nodes and those that stay: their places, and themselves."""

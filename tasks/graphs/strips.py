@@ -4,34 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tasks.graphs.cutoff import Numbers, smallest_kept
+from tasks.graphs.dead_ends import Mask, dead_ends
 from tasks.graphs.influence import SMALLEST_ROW_SUM
 from tasks.graphs.raw import Ints, RawGraph
 
 _SAMPLE = 60_000
-"""From about so many edges the cutoff is guessed, before those above the guess are looked at one by one."""
-_SLACK = 0.35
-"""The guess lets so much more through than the threshold says, as a part of what it leaves out."""
+"""From about so many edges it is guessed between which two scores the cutoff lies; only edges between are ordered."""
+_STANDARD_ERRORS = 5
+"""How far from the sample's cutoff the two scores lie."""
 _SINGLE_ROUNDING = 1e-5
-"""Sizes are compared with the guess in float32; this much lower nothing is missed."""
-_CACHED = 2**16
-"""Cells looked at together: half a MiB in float64."""
-_TINY, _LARGEST = 1e-300, np.finfo(np.float32).max
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """The edges that pruning chose, before dead ends go."""
-
-    source: Ints
-    target: Ints
-    edge: Ints
-    """Their positions among the graph's edges."""
+"""Sizes are compared with them in float32; so much further away no edge is on the wrong side."""
+_TINY, _SMALLEST, _LARGEST = 1e-300, np.finfo(np.float32).smallest_subnormal, np.finfo(np.float32).max
+_STEP = 128
+"""Each row's sum is known up to every so many columns."""
+_NO_EDGE = np.iinfo(np.int32).max
 
 
 @dataclass(frozen=True)
@@ -48,6 +39,14 @@ class Strip:
     """[row, column]: |share|."""
     edge: NDArray[np.int32]
     """[row, column]: position among the graph's edges."""
+    sum_before: Numbers
+    """[row, k]: Σ size over the columns before the k-th `_STEP`."""
+
+    def row_sum(self, n_rows: int, n_columns: int) -> Numbers:
+        """[row]: Σ size over the first `n_columns`, never below `SMALLEST_ROW_SUM`."""
+        k = n_columns // _STEP
+        rest = self.size[:n_rows, k * _STEP : n_columns].sum(1, dtype=np.float64)
+        return np.maximum(self.sum_before[:n_rows, k] + rest, SMALLEST_ROW_SUM)
 
 
 @dataclass(frozen=True)
@@ -68,41 +67,80 @@ class _Corner:
 
     def sample(self, step: int) -> Numbers:
         """The scores of every `step`-th edge."""
-        row, column = np.divmod(np.arange(step // 2, self.size.size, step), max(self.n_columns, 1))
-        return self.size[row, column] * (self.output / self.row_sum)[row]
+        cell = np.arange(step // 2, self.size.size, step)
+        row = cell // max(self.n_columns, 1)
+        return self._sizes(cell, row) * (self.output / self.row_sum)[row]
 
-    def above(self, guess: float) -> _Found:
-        """The edges whose score is not below `guess`."""
-        smallest = guess * (1 - _SINGLE_ROUNDING) * self.row_sum / np.maximum(self.output, _TINY)
-        mask = self.size >= np.minimum(smallest, _LARGEST).astype(np.float32)[:, None]
+    def above(self, low: float, high: float) -> _Found:
+        """The edges whose score is not below `low`."""
+        mask = self.size >= self._smallest(low * (1 - _SINGLE_ROUNDING))[:, None]
         cell = np.flatnonzero(mask)
-        n_found = _row_lengths(cell, mask.shape)
-        cell += np.repeat(np.arange(len(n_found)) * (self.strip.size.shape[1] - self.n_columns), n_found)
-        score = self.strip.size.ravel().take(cell) / np.repeat(self.row_sum, n_found)
-        score *= np.repeat(self.output, n_found)
-        return _Found(self.strip, cell, score)
+        starts = np.searchsorted(cell, np.arange(len(mask) + 1) * self.n_columns)
+        n_found = np.diff(starts)
+        place = cell + np.repeat(np.arange(len(mask)) * (self.strip.size.shape[1] - self.n_columns), n_found)
+        size = self.strip.size.ravel().take(place)
+        between = np.flatnonzero(size < np.repeat(self._smallest(high * (1 + _SINGLE_ROUNDING)), n_found))
+        row = np.searchsorted(starts, between, side="right") - 1
+        score = size[between] / self.row_sum[row] * self.output[row]
+        some = n_found.nonzero()[0]
+        sums = np.add.reduceat(size, starts[some], dtype=np.float64) if len(some) else np.zeros(0)
+        mass = float(sums @ (self.output[some] / self.row_sum[some]))
+        return _Found(self, mask, cell, place, mass, between, score)
+
+    def _smallest(self, score: float) -> NDArray[np.float32]:
+        """[row]: the size from which an edge scores at least `score`; beyond all for a target without influence."""
+        size = np.where(self.output > 0, score * self.row_sum / np.maximum(self.output, _TINY), np.inf)
+        with np.errstate(over="ignore"):
+            return np.maximum(size.astype(np.float32), _SMALLEST)
+
+    def _sizes(self, cell: Ints, row: Ints) -> NDArray[np.float32]:
+        """The sizes in cells of the corner, counted row by row."""
+        return self.strip.size.ravel().take(cell + row * (self.strip.size.shape[1] - self.n_columns))
 
 
 @dataclass(frozen=True)
 class _Found:
-    """Edges of a strip by their cell, row by row, with their scores."""
+    """The edges of a corner that may be kept: those above one score, and which of them are not above another."""
 
-    strip: Strip
+    corner: _Corner
+    mask: Mask
+    """[row, column]: where they are; edges that go are taken away here."""
     cell: Ints
+    """[edge]: place in the corner, counted row by row."""
+    place: Ints
+    """[edge]: place in the strip."""
+    mass: float
+    """Σ score, over all."""
+    between: Ints
+    """Which of `cell` lie between the two scores."""
     score: Numbers
+    """Those edges' scores."""
 
-    @cached_property
-    def mass(self) -> float:
-        """Σ score."""
-        return float(self.score.sum())
+    def leave_out(self, cutoff: float) -> None:
+        """Take away what scores less than `cutoff`."""
+        self.mask.ravel()[self.cell[self.between[self.score < cutoff]]] = False
 
-    def chosen(self, cutoff: float) -> Chosen:
-        """Those whose score is not below `cutoff`."""
-        cell = self.cell.take(((self.score >= cutoff) & (self.score > 0)).nonzero()[0])
-        n_found = _row_lengths(cell, self.strip.size.shape)
-        column = cell - np.repeat(np.arange(len(n_found)) * len(self.strip.columns), n_found)
-        source, target = self.strip.columns.take(column), np.repeat(self.strip.rows, n_found)
-        return Chosen(source, target, self.strip.edge.ravel().take(cell))
+    @property
+    def rows(self) -> Ints:
+        """[row]: target."""
+        return self.corner.strip.rows[: len(self.mask)]
+
+    @property
+    def columns(self) -> Ints:
+        """[column]: source."""
+        return self.corner.strip.columns[: self.corner.n_columns]
+
+    def remove(self, dead: Mask) -> None:
+        """Take away the edges of the nodes in `dead` [node]."""
+        row, column = dead[self.rows].nonzero()[0], dead[self.columns].nonzero()[0]
+        self.mask[row] = False
+        self.mask[:, column] = False
+
+    def edges(self) -> NDArray[np.int32]:
+        """The edges that are left, as positions among the graph's, with `_NO_EDGE` for each that is not."""
+        edge = self.corner.strip.edge.ravel().take(self.place)
+        np.putmask(edge, ~self.mask.ravel().take(self.cell), _NO_EDGE)
+        return edge
 
 
 class Strips:
@@ -110,23 +148,19 @@ class Strips:
 
     def __init__(self, graph: RawGraph, rank: Ints) -> None:
         """Lay out `graph` by `rank` [node]: the place by influence from 1, 0 of nodes that always stay."""
+        self._graph = graph
         self._weight = graph.weight.astype(np.float64)
         self._strips = list(_strips(graph, rank))
 
-    def choose(self, n_kept: int, threshold: float) -> Chosen:
-        """The edges among the `n_kept` most influential nodes that carry `threshold` of their influence."""
-        corners = self._corners(n_kept)
-        total = float(sum(corner.output[corner.row_sum > SMALLEST_ROW_SUM].sum() for corner in corners))
-        guess = _guess(corners, threshold)
-        while True:
-            found = [corner.above(guess) for corner in corners]
-            if guess == 0.0 or sum(part.mass for part in found) >= threshold * total:
-                break
-            guess = guess / 2 if guess > SMALLEST_ROW_SUM else 0.0
-        cutoff = smallest_kept([part.score for part in found], threshold, total)
-        chosen = [part.chosen(cutoff) for part in found]
-        columns = zip(*((part.source, part.target, part.edge) for part in chosen), strict=True)
-        return Chosen(*(np.concatenate(column) for column in columns))
+    def choose(self, node_kept: Mask, threshold: float) -> tuple[Mask, Ints]:
+        """(nodes, edges ascending): the edges among `node_kept` that carry `threshold` of their influence, and the
+        nodes that are then no dead ends."""
+        corners = self._corners(int(node_kept[: self._graph.first_token].sum()))
+        found = _chosen(corners, threshold)
+        node_kept = _remove_dead_ends(self._graph, node_kept, found)
+        edges = np.concatenate([np.zeros(0, np.int32), *(part.edges() for part in found)])
+        edges.sort()
+        return node_kept, edges[: np.searchsorted(edges, _NO_EDGE)]
 
     def _corners(self, n_kept: int) -> list[_Corner]:
         """The kept corner of every strip; influence flows from the top through them."""
@@ -135,27 +169,62 @@ class Strips:
             n_rows, n_columns = (
                 int(np.searchsorted(ranks, n_kept, side="right")) for ranks in (strip.row_rank, strip.column_rank)
             )
-            out = output[strip.rows[:n_rows]]
-            row_sum, flow = _through(strip.size[:n_rows, :n_columns], out)
+            corner = _Corner(strip, n_columns, strip.row_sum(n_rows, n_columns), output[strip.rows[:n_rows]])
+            flow = np.einsum("r,rc->c", corner.output / corner.row_sum, corner.size)
             output[strip.columns[:n_columns]] += flow
-            corners.append(_Corner(strip, n_columns, row_sum, out))
+            corners.append(corner)
         return corners
 
 
-def _through(size: NDArray[np.float32], output: Numbers) -> tuple[Numbers, Numbers]:
-    """([row]: Σ size, [column]: what the rows' `output` passes to it), in float64, a few rows at a time: those stay in
-    the processor's cache."""
-    row_sum, flow = np.empty(len(size)), np.zeros(size.shape[1])
-    at_once = max(1, _CACHED // max(1, size.shape[1]))
-    wide = np.empty((min(at_once, len(size)), size.shape[1]))
-    for first in range(0, len(size), at_once):
-        rows = slice(first, first + at_once)
-        block = wide[: len(size[rows])]
-        np.copyto(block, size[rows])
-        block.sum(1, out=row_sum[rows])
-        np.maximum(row_sum[rows], SMALLEST_ROW_SUM, out=row_sum[rows])
-        flow += (output[rows] / row_sum[rows]) @ block
-    return row_sum, flow
+def _chosen(corners: list[_Corner], threshold: float) -> list[_Found]:
+    """The edges of the corners that carry `threshold` of their influence."""
+    total = float(sum(corner.output[corner.row_sum > SMALLEST_ROW_SUM].sum() for corner in corners))
+    low, high = _around_cutoff(corners, threshold, total)
+    while True:
+        found = [corner.above(low, high) for corner in corners]
+        scores = [part.score for part in found]
+        mass = sum(part.mass for part in found)
+        surely = mass - sum(float(score.sum()) for score in scores) if high < np.inf else 0.0
+        cutoff = smallest_kept(scores, (threshold * total - surely) / max(total, _TINY), total)
+        if high == np.inf or (surely < threshold * total <= mass and low <= cutoff <= high):
+            break
+        low, high = (low / 2, high * 2) if low > SMALLEST_ROW_SUM else (0.0, np.inf)
+    for part in found:
+        part.leave_out(cutoff)
+    return found
+
+
+def _around_cutoff(corners: list[_Corner], threshold: float, total: float) -> tuple[float, float]:
+    """Two scores between which the cutoff probably lies, from a sample of the edges; (0, ∞) if that cannot say."""
+    n_edges = sum(corner.size.size for corner in corners)
+    step = max(n_edges // _SAMPLE, 1) | 1
+    score = np.sort(np.concatenate([np.zeros(0), *(corner.sample(step) for corner in corners)]))
+    below = step * score.cumsum()
+    wanted = (1 - threshold) * total
+    cut = int(np.searchsorted(below, wanted))
+    if cut >= len(score):
+        return 0.0, np.inf
+    error = _STANDARD_ERRORS * step * float(np.sqrt(np.square(score[: cut + 1]).sum()))
+    low, high = np.searchsorted(below, (wanted - error, wanted + error))
+    if score[low] == 0.0 or high == len(score):
+        return 0.0, np.inf
+    return float(score[low]), float(score[high])
+
+
+def _remove_dead_ends(graph: RawGraph, node_kept: Mask, found: list[_Found]) -> Mask:
+    """[node]: what is left of `node_kept` when dead ends go, and their edges with them."""
+    node_kept = node_kept.copy()
+    while True:
+        leads, fed = np.zeros(graph.n_nodes, dtype=np.bool_), np.zeros(graph.n_nodes, dtype=np.bool_)
+        for part in found:
+            leads[part.columns] |= part.mask.any(0)
+            fed[part.rows] = part.mask.any(1)
+        dead = dead_ends(graph, node_kept, leads, fed)
+        if not dead.any():
+            return node_kept
+        node_kept &= ~dead
+        for part in found:
+            part.remove(dead)
 
 
 def n_cells(graph: RawGraph) -> int:
@@ -183,21 +252,13 @@ def _strips(graph: RawGraph, rank: Ints) -> Iterator[Strip]:
         cell = place[graph.target[edge]] * len(columns) + place[graph.source[edge]]
         size, number = np.zeros(len(rows) * len(columns), np.float32), np.full(len(rows) * len(columns), -1, np.int32)
         size[cell], number[cell] = np.abs(graph.share[edge]), edge
-        shape = len(rows), len(columns)
+        size, number = (cells.reshape(len(rows), len(columns)) for cells in (size, number))
         ends = rows.astype(np.int32), columns.astype(np.int32)
-        yield Strip(*ends, rank[rows], rank[columns], size.reshape(shape), number.reshape(shape))
+        yield Strip(*ends, rank[rows], rank[columns], size, number, _sums_before(size))
 
 
-def _guess(corners: list[_Corner], threshold: float) -> float:
-    """A score that is probably a little below the cutoff, from a sample of the edges; 0 if all are wanted."""
-    if threshold >= 1.0:
-        return 0.0
-    n_edges = sum(corner.size.size for corner in corners)
-    step = max(n_edges // _SAMPLE, 1) | 1
-    sample = np.concatenate([np.zeros(1), *(corner.sample(step) for corner in corners)])
-    return smallest_kept([sample], threshold + _SLACK * (1 - threshold))
-
-
-def _row_lengths(cell: Ints, shape: tuple[int, ...]) -> Ints:
-    """[row]: how many of the ascending `cell` of a matrix of that `shape` are in it."""
-    return np.diff(np.searchsorted(cell, np.arange(shape[0] + 1) * shape[1]))
+def _sums_before(size: NDArray[np.float32]) -> Numbers:
+    """[row, k]: Σ size over the columns before the k-th `_STEP`."""
+    n_steps = size.shape[1] // _STEP
+    parts = [size[:, k * _STEP : (k + 1) * _STEP].sum(1, dtype=np.float64) for k in range(n_steps)]
+    return np.stack([np.zeros(len(size)), *parts], axis=1).cumsum(1)
