@@ -8,12 +8,13 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from store import graph_shape, graphs
 from store.project import Project
 from tasks.graphs.lens import Lens, lens
 from tasks.graphs.open_graph import OpenGraph, open_graph
-from tasks.graphs.prune import Mask, Pruner
+from tasks.graphs.prune import Pruner
 from tasks.graphs.raw import Ints
 from tasks.graphs.subgraph import PartScores, part_scores
 from tasks.graphs.view import NodeView
@@ -88,7 +89,7 @@ class Shown:
         view = self.tree.lens.nodes.get(node)
         return self.groups.get(view.name, []) if view is not None and view.members else [node]
 
-    def kept(self, shape: Shape) -> tuple[Mask, Ints]:
+    def kept(self, shape: Shape) -> tuple[NDArray[np.bool_], Ints]:
         """What pruning keeps: nodes [node], and the places of edges."""
         return kept_at(self, shape)
 
@@ -153,7 +154,7 @@ class Shown:
         }
 
 
-def kept_at(shown: Shown, shape: Shape) -> tuple[Mask, Ints]:
+def kept_at(shown: Shown, shape: Shape) -> tuple[NDArray[np.bool_], Ints]:
     """What the stored graph kept, or what pruning anew keeps."""
     stored = stored_thresholds(shown.graph)
     wanted = shape.node_threshold, shape.edge_threshold
