@@ -8,6 +8,9 @@ from pathlib import Path
 from textual.app import App
 from textual.pilot import Pilot
 
+from workbench.tui.app import Workbench
+from workbench.tui.widgets.masthead import Masthead
+
 _DIRECTORY = Path(__file__).parent / "golden_files"
 _PATIENCE_S = 20.0
 _STEP_S = 0.05
@@ -18,9 +21,19 @@ def drive(app: App[int], steps: Callable[[Pilot[int]], Awaitable[None]], size: t
 
     async def run() -> None:
         async with app.run_test(size=size, notifications=True) as pilot:
+            if isinstance(app, Workbench):
+                await _worker_heard(pilot, app)
             await steps(pilot)
 
     asyncio.run(run())
+
+
+async def _worker_heard(pilot: Pilot[int], app: Workbench) -> None:
+    """Wait until the app knows whether there is a worker: the line that says so moves what is below it."""
+    for _ in range(round(_PATIENCE_S / _STEP_S)):
+        if app.fault is not None or app.default_screen.query_one(Masthead).about.endswith(("worker", "up")):
+            return
+        await pilot.pause(_STEP_S)
 
 
 def screen_text(app: App[int]) -> str:
