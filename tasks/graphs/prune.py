@@ -30,7 +30,7 @@ class Pruned:
     raw: RawGraph
     node_kept: Mask
     """[node]."""
-    edges: NDArray[np.intp]
+    edges: NDArray[np.int32 | np.intp]
     """The kept edges, as positions among the graph's edges, ascending."""
     influence: Numbers
     """[node]: I on the unpruned graph."""
@@ -87,4 +87,5 @@ class Pruner:
         """The graph at these thresholds."""
         node_kept = self.influence >= smallest_kept([self.influence], node_threshold)
         node_kept[self.raw.first_token :] = True
-        return Pruned(self.raw, *self._edges.choose(node_kept, edge_threshold), self.influence)
+        node_kept, edges = self._edges.choose(node_kept, edge_threshold)
+        return Pruned(self.raw, node_kept, edges, self.influence)

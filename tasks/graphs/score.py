@@ -11,8 +11,8 @@ from safetensors.numpy import load_file
 from store import graphs
 from store.graphs import NodeRecord
 from store.project import Project
+from tasks.graphs.dead_ends import Mask
 from tasks.graphs.feature_name import named_nodes
-from tasks.graphs.prune import Mask
 from tasks.graphs.raw import Ints, RawGraph, read_raw_graph
 from tasks.graphs.subgraph import part_scores
 from tasks.graphs.supernodes import supernode_members

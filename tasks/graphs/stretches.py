@@ -24,7 +24,7 @@ class Stretches:
         self._edges = layered_edges(graph, self._order)
         self._end_rank = end_rank[self._order]
 
-    def choose(self, node_kept: Mask, threshold: float) -> tuple[Mask, Ints]:
+    def choose(self, node_kept: Mask, threshold: float) -> tuple[Mask, NDArray[np.intp]]:
         """(nodes, edges ascending): the edges among `node_kept` that carry `threshold` of their influence, and the
         nodes that are then no dead ends."""
         place, edges = self._among(int(node_kept[: self._graph.first_token].sum()))

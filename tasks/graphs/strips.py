@@ -1,8 +1,9 @@
-"""The edges of a dense graph as one matrix a layer, laid so that every node threshold cuts a corner out of each."""
+"""The edges of a dense graph as a matrix or two a layer, laid so that each node threshold cuts a corner out of them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,14 +21,18 @@ _STANDARD_ERRORS = 5
 _SINGLE_ROUNDING = 1e-5
 """Sizes are compared with them in float32; so much further away no edge is on the wrong side."""
 _TINY, _SMALLEST, _LARGEST = 1e-300, np.finfo(np.float32).smallest_subnormal, np.finfo(np.float32).max
+_PARTS, _ROWS = 2, 100
+"""A layer with many targets is split by their position into up to `_PARTS` strips, as no edge comes from later ones."""
 _STEP = 128
 """Each row's sum is known up to every so many columns."""
+_WORTH_A_THREAD = 4_000_000
+"""With so many cells two threads are faster than one."""
 _NO_EDGE = np.iinfo(np.int32).max
 
 
 @dataclass(frozen=True)
 class Strip:
-    """All edges into the targets of one layer: rows and columns by influence, greatest first, 0 where no edge is."""
+    """All edges into some targets of one layer: rows and columns by influence, greatest first, 0 where no edge is."""
 
     rows: Ints
     """[row]: target."""
@@ -45,8 +50,9 @@ class Strip:
     def row_sum(self, n_rows: int, n_columns: int) -> Numbers:
         """[row]: Σ size over the first `n_columns`, never below `SMALLEST_ROW_SUM`."""
         k = n_columns // _STEP
-        rest = self.size[:n_rows, k * _STEP : n_columns].sum(1, dtype=np.float64)
-        return np.maximum(self.sum_before[:n_rows, k] + rest, SMALLEST_ROW_SUM)
+        total: Numbers = self.size[:n_rows, k * _STEP : n_columns].sum(1, dtype=np.float64)
+        total += self.sum_before[:n_rows, k]
+        return np.maximum(total, SMALLEST_ROW_SUM, out=total)
 
 
 @dataclass(frozen=True)
@@ -69,7 +75,8 @@ class _Corner:
         """The scores of every `step`-th edge."""
         cell = np.arange(step // 2, self.size.size, step)
         row = cell // max(self.n_columns, 1)
-        return self._sizes(cell, row) * (self.output / self.row_sum)[row]
+        cell += row * (self.strip.size.shape[1] - self.n_columns)
+        return self.strip.size.ravel().take(cell) * (self.output / self.row_sum)[row]
 
     def above(self, low: float, high: float) -> _Found:
         """The edges whose score is not below `low`."""
@@ -77,7 +84,8 @@ class _Corner:
         cell = np.flatnonzero(mask)
         starts = np.searchsorted(cell, np.arange(len(mask) + 1) * self.n_columns)
         n_found = np.diff(starts)
-        place = cell + np.repeat(np.arange(len(mask)) * (self.strip.size.shape[1] - self.n_columns), n_found)
+        place = np.repeat(np.arange(len(mask)) * (self.strip.size.shape[1] - self.n_columns), n_found)
+        place += cell
         size = self.strip.size.ravel().take(place)
         between = np.flatnonzero(size < np.repeat(self._smallest(high * (1 + _SINGLE_ROUNDING)), n_found))
         row = np.searchsorted(starts, between, side="right") - 1
@@ -85,17 +93,15 @@ class _Corner:
         some = n_found.nonzero()[0]
         sums = np.add.reduceat(size, starts[some], dtype=np.float64) if len(some) else np.zeros(0)
         mass = float(sums @ (self.output[some] / self.row_sum[some]))
-        return _Found(self, mask, cell, place, mass, between, score)
+        return _Found(self, mask, cell, self.strip.edge.ravel().take(place), mass, between, score)
 
     def _smallest(self, score: float) -> NDArray[np.float32]:
         """[row]: the size from which an edge scores at least `score`; beyond all for a target without influence."""
         size = np.where(self.output > 0, score * self.row_sum / np.maximum(self.output, _TINY), np.inf)
         with np.errstate(over="ignore"):
-            return np.maximum(size.astype(np.float32), _SMALLEST)
-
-    def _sizes(self, cell: Ints, row: Ints) -> NDArray[np.float32]:
-        """The sizes in cells of the corner, counted row by row."""
-        return self.strip.size.ravel().take(cell + row * (self.strip.size.shape[1] - self.n_columns))
+            single: NDArray[np.float32] = size.astype(np.float32)
+        np.maximum(single, _SMALLEST, out=single)
+        return single
 
 
 @dataclass(frozen=True)
@@ -107,8 +113,8 @@ class _Found:
     """[row, column]: where they are; edges that go are taken away here."""
     cell: Ints
     """[edge]: place in the corner, counted row by row."""
-    place: Ints
-    """[edge]: place in the strip."""
+    edge: NDArray[np.int32]
+    """[edge]: position among the graph's edges; `_NO_EDGE` once it went."""
     mass: float
     """Σ score, over all."""
     between: Ints
@@ -118,7 +124,9 @@ class _Found:
 
     def leave_out(self, cutoff: float) -> None:
         """Take away what scores less than `cutoff`."""
-        self.mask.ravel()[self.cell[self.between[self.score < cutoff]]] = False
+        gone = self.between[self.score < cutoff]
+        self.mask.ravel()[self.cell[gone]] = False
+        self.edge[gone] = _NO_EDGE
 
     @property
     def rows(self) -> Ints:
@@ -133,14 +141,10 @@ class _Found:
     def remove(self, dead: Mask) -> None:
         """Take away the edges of the nodes in `dead` [node]."""
         row, column = dead[self.rows].nonzero()[0], dead[self.columns].nonzero()[0]
-        self.mask[row] = False
-        self.mask[:, column] = False
-
-    def edges(self) -> NDArray[np.int32]:
-        """The edges that are left, as positions among the graph's, with `_NO_EDGE` for each that is not."""
-        edge = self.corner.strip.edge.ravel().take(self.place)
-        np.putmask(edge, ~self.mask.ravel().take(self.cell), _NO_EDGE)
-        return edge
+        if len(row) or len(column):
+            self.mask[row] = False
+            self.mask[:, column] = False
+            np.putmask(self.edge, ~self.mask.ravel().take(self.cell), _NO_EDGE)
 
 
 class Strips:
@@ -152,13 +156,13 @@ class Strips:
         self._weight = graph.weight.astype(np.float64)
         self._strips = list(_strips(graph, rank))
 
-    def choose(self, node_kept: Mask, threshold: float) -> tuple[Mask, Ints]:
+    def choose(self, node_kept: Mask, threshold: float) -> tuple[Mask, NDArray[np.int32]]:
         """(nodes, edges ascending): the edges among `node_kept` that carry `threshold` of their influence, and the
         nodes that are then no dead ends."""
         corners = self._corners(int(node_kept[: self._graph.first_token].sum()))
         found = _chosen(corners, threshold)
         node_kept = _remove_dead_ends(self._graph, node_kept, found)
-        edges = np.concatenate([np.zeros(0, np.int32), *(part.edges() for part in found)])
+        edges = np.concatenate([np.zeros(0, np.int32), *(part.edge for part in found)])
         edges.sort()
         return node_kept, edges[: np.searchsorted(edges, _NO_EDGE)]
 
@@ -181,7 +185,7 @@ def _chosen(corners: list[_Corner], threshold: float) -> list[_Found]:
     total = float(sum(corner.output[corner.row_sum > SMALLEST_ROW_SUM].sum() for corner in corners))
     low, high = _around_cutoff(corners, threshold, total)
     while True:
-        found = [corner.above(low, high) for corner in corners]
+        found = _above(corners, low, high)
         scores = [part.score for part in found]
         mass = sum(part.mass for part in found)
         surely = mass - sum(float(score.sum()) for score in scores) if high < np.inf else 0.0
@@ -192,6 +196,19 @@ def _chosen(corners: list[_Corner], threshold: float) -> list[_Found]:
     for part in found:
         part.leave_out(cutoff)
     return found
+
+
+def _above(corners: list[_Corner], low: float, high: float) -> list[_Found]:
+    """The edges of each corner whose score is not below `low`; of many corners two at a time, as numpy lets threads."""
+
+    def of(some: list[_Corner]) -> list[_Found]:
+        return [corner.above(low, high) for corner in some]
+
+    if sum(corner.size.size for corner in corners) < _WORTH_A_THREAD:
+        return of(corners)
+    with ThreadPoolExecutor(1) as thread:
+        other = thread.submit(of, corners[1::2])
+        return of(corners[::2]) + other.result()
 
 
 def _around_cutoff(corners: list[_Corner], threshold: float, total: float) -> tuple[float, float]:
@@ -228,7 +245,7 @@ def _remove_dead_ends(graph: RawGraph, node_kept: Mask, found: list[_Found]) -> 
 
 
 def n_cells(graph: RawGraph) -> int:
-    """How many cells the strips of `graph` have."""
+    """How many cells the strips of `graph` have at most."""
     is_target = np.ones(graph.n_nodes, dtype=np.bool_)
     is_target[graph.first_error : graph.first_target] = False
     n_rows = np.bincount(graph.layer[is_target] + 1, minlength=graph.n_layers + 2)
@@ -238,23 +255,37 @@ def n_cells(graph: RawGraph) -> int:
 
 def _strips(graph: RawGraph, rank: Ints) -> Iterator[Strip]:
     by_rank = rank.argsort(kind="stable")
-    target_layer = graph.layer.astype(np.int16)[graph.target]
-    is_source = by_rank < graph.first_target
-    is_target = (by_rank < graph.first_error) | ~is_source
-    place = np.zeros(graph.n_nodes, dtype=np.int64)
+    is_target = (by_rank < graph.first_error) | (by_rank >= graph.first_target)
+    group = np.full(graph.n_nodes, -1, dtype=np.int16)
+    n_groups = 0
     for layer in range(graph.n_layers, -1, -1):
         rows = by_rank[is_target & (graph.layer[by_rank] == layer)]
-        columns = by_rank[is_source & (graph.layer[by_rank] < layer)]
-        if not len(rows):
-            continue
-        place[rows], place[columns] = np.arange(len(rows)), np.arange(len(columns))
-        edge = (target_layer == layer).nonzero()[0]
-        cell = place[graph.target[edge]] * len(columns) + place[graph.source[edge]]
-        size, number = np.zeros(len(rows) * len(columns), np.float32), np.full(len(rows) * len(columns), -1, np.int32)
-        size[cell], number[cell] = np.abs(graph.share[edge]), edge
-        size, number = (cells.reshape(len(rows), len(columns)) for cells in (size, number))
-        ends = rows.astype(np.int32), columns.astype(np.int32)
-        yield Strip(*ends, rank[rows], rank[columns], size, number, _sums_before(size))
+        n_parts = min(_PARTS, 1 + len(rows) // _ROWS)
+        n_before = np.searchsorted(np.sort(graph.position[rows]), graph.position[rows])
+        group[rows] = n_groups + n_before * n_parts // max(len(rows), 1)
+        n_groups += n_parts
+    edge_group = group[graph.target]
+    for number in range(n_groups):
+        edge = (edge_group == number).nonzero()[0]
+        if len(edge):
+            yield _strip(graph, rank, by_rank, by_rank[group[by_rank] == number], edge)
+
+
+def _strip(graph: RawGraph, rank: Ints, by_rank: Ints, rows: Ints, edge: Ints) -> Strip:
+    """The strip of the targets `rows`, into which `edge` leads; both ends by rank."""
+    source, target = graph.source[edge], graph.target[edge]
+    is_source = np.zeros(graph.n_nodes, dtype=np.bool_)
+    is_source[source] = True
+    columns = by_rank[is_source[by_rank]]
+    row, column = np.empty(graph.n_nodes, dtype=np.int64), np.empty(graph.n_nodes, dtype=np.int64)
+    row[rows], column[columns] = np.arange(len(rows)), np.arange(len(columns))
+    cell = row[target] * len(columns) + column[source]
+    n_cells = len(rows) * len(columns)
+    size, number = np.zeros(n_cells, np.float32), np.full(n_cells, -1, np.int32)
+    size[cell], number[cell] = np.abs(graph.share[edge]), edge
+    sizes, numbers = size.reshape(len(rows), len(columns)), number.reshape(len(rows), len(columns))
+    ends = rows.astype(np.int32), columns.astype(np.int32)
+    return Strip(*ends, rank[rows], rank[columns], sizes, numbers, _sums_before(sizes))
 
 
 def _sums_before(size: NDArray[np.float32]) -> Numbers:

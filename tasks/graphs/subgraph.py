@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from tasks.graphs.dead_ends import Mask
 from tasks.graphs.influence import Scores, scores
-from tasks.graphs.prune import Mask
 from tasks.graphs.raw import Ints, RawGraph
 
 

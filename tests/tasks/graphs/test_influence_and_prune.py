@@ -9,6 +9,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from benchmarks.large_graph import large_graph
+from tasks.graphs import strips
 from tasks.graphs.cutoff import smallest_kept
 from tasks.graphs.influence import layered_edges, scores
 from tasks.graphs.prune import Pruned, Pruner, prune
@@ -200,6 +201,25 @@ def test_a_graph_whose_cutoff_is_guessed_from_a_sample_is_pruned_as_one_that_is_
     dense, sparse = (Pruner(graph, layout).prune(node, edge) for layout in (Strips, Stretches))
     assert np.array_equal(dense.node_kept, sparse.node_kept) and np.array_equal(dense.edges, sparse.edges)
     assert len(dense.edges) > 100
+
+
+@pytest.mark.parametrize("around", [(1e-9, 1e-8), (1e-3, 1e3), (0.0, 1e-9), (1e3, 1e4)])
+def test_given_a_wrong_guess_of_the_cutoff_when_pruned_then_the_same_edges_are_kept(
+    around: tuple[float, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pruner = Pruner(large_graph(300), Strips)
+    right = pruner.prune(0.9, 0.98)
+    monkeypatch.setattr(strips, "_around_cutoff", lambda *_: around)
+    wrong = pruner.prune(0.9, 0.98)
+    assert np.array_equal(right.node_kept, wrong.node_kept) and np.array_equal(right.edges, wrong.edges)
+
+
+def test_given_two_threads_when_pruned_then_the_same_edges_are_kept_as_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    pruner = Pruner(large_graph(300), Strips)
+    alone = pruner.prune(0.9, 0.98)
+    monkeypatch.setattr(strips, "_WORTH_A_THREAD", 0)
+    together = pruner.prune(0.9, 0.98)
+    assert np.array_equal(alone.node_kept, together.node_kept) and np.array_equal(alone.edges, together.edges)
 
 
 @given(seed=seeds)
