@@ -22,7 +22,7 @@ def main(directory: Path) -> None:
     """Run jobs that each leave 300 kB until the disk is full, then make room and run the last one again."""
     TASKS["toy"] = TOY
     filler = directory / "filler"
-    filler.write_bytes(bytes(1 << 20))
+    filler.write_bytes(bytes(2 << 20))
     with Project.create(directory / "project", MODEL, "0.1.0") as project:
         said = ""
         while not said:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-MOUNT_AND_RUN = 'mount -t tmpfs -o size=6m tmpfs "$1" && exec "$2" -m tests.store.full_disk "$1"'
+MOUNT_AND_RUN = 'mount -t tmpfs -o size=8m tmpfs "$1" && exec "$2" -m tests.store.full_disk "$1"'
 UNSHARE = ["unshare", "--user", "--map-root-user", "--mount"]
 
 
