@@ -93,7 +93,7 @@ class _Corner:
         some = n_found.nonzero()[0]
         sums = np.add.reduceat(size, starts[some], dtype=np.float64) if len(some) else np.zeros(0)
         mass = float(sums @ (self.output[some] / self.row_sum[some]))
-        return _Found(self, mask, cell, self.strip.edge.ravel().take(place), mass, between, score)
+        return _Found(self, mask, self.strip.edge.ravel().take(place), mass, between, cell[between], score)
 
     def _smallest(self, score: float) -> NDArray[np.float32]:
         """[row]: the size from which an edge scores at least `score`; beyond all for a target without influence."""
@@ -111,22 +111,22 @@ class _Found:
     corner: _Corner
     mask: Mask
     """[row, column]: where they are; edges that go are taken away here."""
-    cell: Ints
-    """[edge]: place in the corner, counted row by row."""
     edge: NDArray[np.int32]
     """[edge]: position among the graph's edges; `_NO_EDGE` once it went."""
     mass: float
     """Σ score, over all."""
     between: Ints
-    """Which of `cell` lie between the two scores."""
+    """Which of them lie between the two scores."""
+    cell: Ints
+    """Those edges' places in the corner, counted row by row."""
     score: Numbers
     """Those edges' scores."""
 
     def leave_out(self, cutoff: float) -> None:
         """Take away what scores less than `cutoff`."""
-        gone = self.between[self.score < cutoff]
+        gone = self.score < cutoff
         self.mask.ravel()[self.cell[gone]] = False
-        self.edge[gone] = _NO_EDGE
+        self.edge[self.between[gone]] = _NO_EDGE
 
     @property
     def rows(self) -> Ints:
@@ -138,13 +138,12 @@ class _Found:
         """[column]: source."""
         return self.corner.strip.columns[: self.corner.n_columns]
 
-    def remove(self, dead: Mask) -> None:
-        """Take away the edges of the nodes in `dead` [node]."""
-        row, column = dead[self.rows].nonzero()[0], dead[self.columns].nonzero()[0]
-        if len(row) or len(column):
-            self.mask[row] = False
-            self.mask[:, column] = False
-            np.putmask(self.edge, ~self.mask.ravel().take(self.cell), _NO_EDGE)
+    def remove(self, dead: Mask) -> NDArray[np.int32]:
+        """Take away the edges of the nodes in `dead` [node] from `mask`, and say which they are."""
+        gone = self.mask & (dead[self.rows][:, None] | dead[self.columns])
+        self.mask[gone] = False
+        row, column = gone.nonzero()
+        return self.corner.strip.edge[row, column]
 
 
 class Strips:
@@ -161,10 +160,11 @@ class Strips:
         nodes that are then no dead ends."""
         corners = self._corners(int(node_kept[: self._graph.first_token].sum()))
         found = _chosen(corners, threshold)
-        node_kept = _remove_dead_ends(self._graph, node_kept, found)
+        node_kept, gone = _remove_dead_ends(self._graph, node_kept, found)
         edges = np.concatenate([np.zeros(0, np.int32), *(part.edge for part in found)])
         edges.sort()
-        return node_kept, edges[: np.searchsorted(edges, _NO_EDGE)]
+        edges = edges[: np.searchsorted(edges, _NO_EDGE)]
+        return node_kept, np.delete(edges, np.searchsorted(edges, gone)) if len(gone) else edges
 
     def _corners(self, n_kept: int) -> list[_Corner]:
         """The kept corner of every strip; influence flows from the top through them."""
@@ -228,9 +228,9 @@ def _around_cutoff(corners: list[_Corner], threshold: float, total: float) -> tu
     return float(score[low]), float(score[high])
 
 
-def _remove_dead_ends(graph: RawGraph, node_kept: Mask, found: list[_Found]) -> Mask:
-    """[node]: what is left of `node_kept` when dead ends go, and their edges with them."""
-    node_kept = node_kept.copy()
+def _remove_dead_ends(graph: RawGraph, node_kept: Mask, found: list[_Found]) -> tuple[Mask, NDArray[np.int32]]:
+    """(what is left of the nodes `node_kept` when dead ends go, the edges that go with them)."""
+    node_kept, gone = node_kept.copy(), [np.zeros(0, np.int32)]
     while True:
         leads, fed = np.zeros(graph.n_nodes, dtype=np.bool_), np.zeros(graph.n_nodes, dtype=np.bool_)
         for part in found:
@@ -238,10 +238,9 @@ def _remove_dead_ends(graph: RawGraph, node_kept: Mask, found: list[_Found]) -> 
             fed[part.rows] = part.mask.any(1)
         dead = dead_ends(graph, node_kept, leads, fed)
         if not dead.any():
-            return node_kept
+            return node_kept, np.concatenate(gone)
         node_kept &= ~dead
-        for part in found:
-            part.remove(dead)
+        gone += [part.remove(dead) for part in found]
 
 
 def n_cells(graph: RawGraph) -> int:
