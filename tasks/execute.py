@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import pysqlite3
 from pydantic import ValidationError
 
 from store import jobs
@@ -42,9 +43,18 @@ def execute(kind: str, params: Params, context: Context, reuse: bool = False) ->
     params_json, key = _request(kind, params, project)
     if reuse and (earlier := _sound_document(project, key)) is not None:
         return earlier
-    job_id = jobs.start(project.db, kind, params_json, key)
-    with _Run(project, job_id) as run:
+    with _Run(project, _started(project, kind, params_json, key)) as run:
         return _work(run, work, params, context)
+
+
+def _started(project: Project, kind: str, params_json: str, key: str) -> int:
+    """The id of a new job's row; `WorkbenchError` if the disk has no room even for that."""
+    try:
+        return jobs.start(project.db, kind, params_json, key)
+    except pysqlite3.OperationalError as error:
+        if not is_disk_full(error):
+            raise
+        raise _no_room(project) from error
 
 
 def earlier_document(kind: str, params: Params, project: Project) -> dict[str, Any] | None:
@@ -155,11 +165,15 @@ class _Run:
         jobs.finish(db, self.job_id, state, line, self.elapsed_s, self.cpu_s)
 
 
+def _no_room(project: Project) -> WorkbenchError:
+    fault = f"no room left on the disk of {project.directory}"
+    return WorkbenchError(fault, "make room and run the same command again")
+
+
 def _told(error: BaseException, project: Project, estimated_bytes: int | None) -> BaseException:
     """What a person is told of an error: what the machine lacks, in place of what a library says of it."""
     if is_disk_full(error):
-        full = f"no room left on the disk of {project.directory}"
-        return WorkbenchError(full, "make room and run the same command again")
+        return _no_room(project)
     if is_out_of_memory(error):
         first = (str(error).splitlines() or [""])[0][:_LONGEST_REASON]
         fault = error.fault if isinstance(error, WorkbenchError) else first or type(error).__name__

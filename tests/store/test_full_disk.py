@@ -19,7 +19,9 @@ def test_a_full_disk_stops_the_job_and_not_the_project(tmp_path: Path) -> None:
     assert ended.returncode == 0, ended.stderr
     left = json.loads(ended.stdout)
     assert left["said"].startswith("no room left on the disk of")
-    *before, failed, resumed = left["states"]
-    assert before and set(before) == {"succeeded"}
-    assert (failed, resumed) == ("failed", "succeeded")
+    *before, resumed = left["states"]
+    if before[-1] == "failed":  # else there was no room even for the job's row
+        before.pop()
+    assert len(before) > 1 and set(before) == {"succeeded"}
+    assert resumed == "succeeded"
     assert left["integrity"] == "ok"
