@@ -44,7 +44,7 @@ def test_given_a_linear_target_when_an_edit_is_predicted_then_it_is_what_the_tar
     slope = effect / z  # predicted_effect is z · ∂target/∂z
     stands = ground(feature(1, 5, 2, z, effect), maxima={(1, 5): largest})
     moved = {"ablate L1/5@2": -z, f"scale L1/5@2={value!r}": (value - 1) * z, "swap L1/5@2": None}
-    sign = "+" if value >= 0 else ""
+    sign = "" if repr(value).startswith("-") else "+"
     moved |= {f"steer L1/5@2={sign}{value!r}": value, f"steer L1/5@-2={sign}{value!r}max": value * largest}
     for line, change in moved.items():
         expected = None if change is None else slope * change
