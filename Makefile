@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.workbench-installed
 WORKERS ?= 2
 
-.PHONY: bench-attribution bench-capture bench-growth bench-intervene bench-qwen3-shape bench-train bench-worker torture demo test check bench lint format types imports install
+.PHONY: bench-search bench-tui bench-attribution bench-capture bench-growth bench-intervene bench-qwen3-shape bench-train bench-worker torture demo test check bench lint format types imports install
 
 # The whole path on the embedded model: prompt to validated circuit, with a closing report.
 demo: install
@@ -47,6 +47,14 @@ bench-qwen3-shape: install
 # From handing a job to a worker whose model is loaded to the job's start; the embedded model.
 bench-worker: install
 	$(BIN)/python -m benchmarks.worker
+
+# How soon the app is there and answers a key, with a million features and a large graph, in a real terminal.
+bench-tui: install
+	$(BIN)/python -m benchmarks.app
+
+# Search and the feature list at 10 000, 100 000 and 1 000 000 features.
+bench-search: install
+	$(BIN)/python -m benchmarks.search
 
 # SIGKILL at random moments, of the worker and of its child, until KILLS are done; prints what was lost.
 KILLS ?= 300
