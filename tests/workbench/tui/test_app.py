@@ -1,6 +1,7 @@
 """The app's frame: panes, the way back, help, palette, jobs, findings, state, and what a follower may not."""
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from store import findings, jobs
 from store.project import Project
 from tests.workbench.tui.app_project import GRAPH
 from tests.workbench.tui.screen_text import drive, screen_text, until
-from workbench.tui.actions import Action
+from workbench.tui.actions import EVERYWHERE, Action
 from workbench.tui.app import PANES, Workbench
 from workbench.tui.jobs_drawer import JobsDrawer
 from workbench.tui.messages import Kept, Looked, Told, Went
@@ -124,6 +125,48 @@ def test_given_a_pane_then_none_of_its_keys_is_taken_twice(kind: type) -> None:
     actions = [*Workbench.ACTIONS, *kind.ACTIONS]  # type: ignore[attr-defined]
     keys = [key for action in actions for key in action.keys.split(",")]
     assert sorted(keys) == sorted(set(keys))
+
+
+@pytest.mark.parametrize("follow", [False, True], ids=["alone", "following"])
+def test_given_every_key_of_the_app_when_pressed_then_it_is_answered_and_the_app_goes_on(
+    project_directory: Path, follow: bool
+) -> None:
+    app = app_on(project_directory, follow=follow)
+    done: list[str] = []
+
+    async def steps(pilot: Steps) -> None:
+        await opened(pilot)
+        for action in EVERYWHERE:
+            if action.name == "quit":
+                continue
+            for key in action.keys.split(","):
+                await pilot.press(key)
+                await pilot.pause(0.1)
+                while app.screen is not app.default_screen:
+                    await pilot.press("escape")
+                    await pilot.pause(0.1)
+            done.append(action.name)
+        assert app.is_running and app.fault is None
+
+    drive(app, steps)
+    assert len(done) == len(EVERYWHERE) - 1
+
+
+def test_given_something_under_the_cursor_when_copied_then_it_is_in_the_file_that_is_named(
+    project_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TMUX", raising=False)
+    app = app_on(project_directory)
+
+    async def steps(pilot: Steps) -> None:
+        await opened(pilot)
+        await app.on_went(Went(Place("graph", graph=GRAPH)))
+        await pilot.press("down", "y")
+        await until(pilot, "copied")
+
+    drive(app, steps)
+    kept = Path(os.environ["WORKBENCH_RUNTIME_DIR"]) / "copied.txt"
+    assert re.search(r"L\d+/\d+@\d+", kept.read_text())
 
 
 @pytest.mark.parametrize("name", PANE_NAMES)

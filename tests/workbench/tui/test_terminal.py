@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -43,6 +44,19 @@ print([name for name in ("torch", "transformers", "nnsight") if name in sys.modu
 def test_given_no_command_on_a_terminal_then_the_app_opens_and_ctrl_q_ends_it(project_directory: Path) -> None:
     with Terminal(workbench("--project", str(project_directory), "open", "--follow")) as terminal:
         terminal.until("Baselines", "following")
+        terminal.press("\x11")
+        assert terminal.ended() == 0
+
+
+@pytest.mark.parametrize(("environment", "options"), [({"NO_COLOR": "1"}, []), ({}, ["--low-bandwidth"])])
+def test_given_no_colour_or_a_slow_line_when_opened_then_all_is_there(
+    project_directory: Path, environment: dict[str, str], options: list[str]
+) -> None:
+    words = workbench("--project", str(project_directory), "open", "--no-worker", *options)
+    with Terminal(words, environment=environment) as terminal:
+        terminal.until("4 Interventions", "no worker runs on project")
+        colours = re.findall(rb"[34]8;2;(\d+);(\d+);(\d+)", terminal.received)
+        assert all(red == green == blue for red, green, blue in colours) is bool(environment)
         terminal.press("\x11")
         assert terminal.ended() == 0
 
