@@ -23,6 +23,9 @@ JOBS: tuple[tuple[str, dict[str, Any]], ...] = (
 )
 """Of some hundreds of MB each: what small ones take is what libraries load at their first use."""
 
+SMALL_BYTES = 100 << 20
+"""What docs/worker.md says of small jobs holds below this."""
+
 
 @pytest.fixture(scope="module")
 def context(embedded: LanguageModel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Context]:
@@ -41,7 +44,9 @@ def test_given_a_job_when_it_has_run_then_its_peak_lies_within_the_factor_of_the
     found = memory_of(context.project.db, document["job"])
     assert found.estimated_bytes is not None
     assert found.peak_bytes is not None
-    assert found.peak_bytes / FACTOR <= found.estimated_bytes <= found.peak_bytes * FACTOR, found
+    assert found.peak_bytes / FACTOR <= found.estimated_bytes, found
+    if found.peak_bytes > SMALL_BYTES:  # less can come out of what an earlier job gave back
+        assert found.estimated_bytes <= found.peak_bytes * FACTOR, found
 
 
 @pytest.mark.parametrize(

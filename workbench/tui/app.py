@@ -39,7 +39,7 @@ from workbench.tui.screens.page import Page
 from workbench.tui.screens.question import Question
 from workbench.tui.store_thread import StoreThread
 from workbench.tui.view_export import WIDTH, check_path, save_view
-from workbench.tui.widgets.masthead import Masthead
+from workbench.tui.widgets.masthead import Masthead, short_spec
 from workbench.tui.worker_thread import WorkerThread
 
 PANES: tuple[tuple[str, type[Pane]], ...] = (
@@ -121,7 +121,7 @@ class Workbench(App[int]):
             self.fault = error
             self.exit(error.exit_code)
             return
-        self._say_about(f"{self.directory.resolve().name}  {show_text(record.spec)}", "worker …")
+        self._say_about(f"{self.directory.resolve().name}  {show_text(short_spec(record.spec))}", "worker …")
         store.start()
         self.session.worker.start()
         if saved.get("theme") in self.available_themes:

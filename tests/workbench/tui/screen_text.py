@@ -14,6 +14,7 @@ from workbench.tui.widgets.masthead import Masthead
 _DIRECTORY = Path(__file__).parent / "golden_files"
 _PATIENCE_S = 20.0
 _STEP_S = 0.05
+_SETTLED_S = 2.0
 
 
 def drive(app: App[int], steps: Callable[[Pilot[int]], Awaitable[None]], size: tuple[int, int] = (120, 40)) -> None:
@@ -53,15 +54,24 @@ async def until(pilot: Pilot[int], words: str) -> str:
     raise AssertionError(f"{words!r} did not come up; the screen:\n{text}")
 
 
-def assert_golden_screen(name: str, app: App[int]) -> None:
-    """The screen from the pane on is what the golden file `NAME_COLUMNSxLINES` holds; WORKBENCH_GOLDEN=write writes it.
+async def assert_golden_screen(name: str, app: App[int]) -> None:
+    """The screen from the pane on comes to be what the golden file `NAME_COLUMNSxLINES` holds.
 
-    What stands over the pane names directories and the state of a worker.
+    What stands over the pane names directories and the state of a worker. WORKBENCH_GOLDEN=write writes the file.
     """
-    above = app.screen_stack[0].query_one("ContentSwitcher").region.y
-    text = "\n".join(screen_text(app).split("\n")[above:])
     path = _DIRECTORY / f"{name}_{app.size.width}x{app.size.height}.txt"
     if os.environ.get("WORKBENCH_GOLDEN") == "write":
+        await asyncio.sleep(_SETTLED_S)
         path.parent.mkdir(exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    assert text == path.read_text(encoding="utf-8")
+        path.write_text(_below_banner(app), encoding="utf-8")
+    golden = path.read_text(encoding="utf-8")
+    for _ in range(round(_PATIENCE_S / _STEP_S)):
+        if _below_banner(app) == golden:
+            return
+        await asyncio.sleep(_STEP_S)
+    assert _below_banner(app) == golden
+
+
+def _below_banner(app: App[int]) -> str:
+    above = app.screen_stack[0].query_one("ContentSwitcher").region.y
+    return "\n".join(screen_text(app).split("\n")[above:])

@@ -145,7 +145,7 @@ def test_given_an_empty_project_when_opened_then_it_says_what_to_press(
     async def steps(pilot: Steps) -> None:
         await until(pilot, "Nothing has been run in this project yet")
         await pilot.pause(0.3)
-        assert_golden_screen("baselines_empty", app)
+        await assert_golden_screen("baselines_empty", app)
 
     drive(app, steps, size=size)
 
@@ -162,7 +162,7 @@ def test_given_prompts_with_fixed_numbers_when_shown_then_the_screen_is_as_it_wa
         pane_of(app).show_prompt("The capital of France is", "capitals")
         await until(pilot, "capitals/0")
         await pilot.pause(0.3)
-        assert_golden_screen("baselines_full", app)
+        await assert_golden_screen("baselines_full", app)
 
     drive(app, steps, size=size)
 

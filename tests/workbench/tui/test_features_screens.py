@@ -54,7 +54,7 @@ def test_given_features_when_seen_then_list_and_card_are_as_a_person_found_them_
         await until(pilot, "24 features, by layer")
         await until(pilot, "→ ·word1 ·word2" if size[0] == 80 else "strongest examples")
         await pilot.pause(0.3)
-        assert_golden_screen("features_full", app)
+        await assert_golden_screen("features_full", app)
 
     app = Workbench(directory, starts_worker=False)
     drive(app, steps, size)
@@ -68,7 +68,7 @@ def test_given_a_small_terminal_when_the_card_is_read_then_it_has_the_room(direc
         await pilot.press("space")
         await until(pilot, "promoted and suppressed")
         await pilot.pause(0.3)
-        assert_golden_screen("features_card", app)
+        await assert_golden_screen("features_card", app)
 
     app = Workbench(directory, starts_worker=False)
     drive(app, steps, (80, 24))
@@ -83,7 +83,7 @@ def test_given_nothing_when_seen_then_the_screen_says_what_makes_some(directory:
         await begun(pilot)
         await until(pilot, "There is no dictionary set")
         await pilot.pause(0.3)
-        assert_golden_screen("features_empty", app)
+        await assert_golden_screen("features_empty", app)
 
     app = Workbench(directory, starts_worker=False)
     drive(app, steps, size)

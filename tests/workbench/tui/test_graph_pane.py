@@ -208,9 +208,9 @@ def test_given_a_graph_when_drawn_then_tree_and_map_are_the_golden_screens(
         await driver.press("right", "p")
         if size[0] > 80:
             await until(driver.pilot, "is  pinned")
-        assert_golden_screen("graph_tree", driver.app)
+        await assert_golden_screen("graph_tree", driver.app)
         await driver.press("m")
-        assert_golden_screen("graph_map", driver.app)
+        await assert_golden_screen("graph_map", driver.app)
 
     on_graph(empty_directory, full, graph, size)
 
@@ -218,6 +218,6 @@ def test_given_a_graph_when_drawn_then_tree_and_map_are_the_golden_screens(
 @pytest.mark.parametrize("size", [(80, 24), (160, 48)])
 def test_given_no_graph_when_drawn_then_it_is_the_golden_screen(empty_directory: Path, size: tuple[int, int]) -> None:
     async def steps(driver: Driver) -> None:
-        assert_golden_screen("graph_empty", driver.app)
+        await assert_golden_screen("graph_empty", driver.app)
 
     on_graph(empty_directory, steps, 0, size)

@@ -40,7 +40,7 @@ def test_given_an_empty_project_when_opened_then_the_console_reads_as_the_golden
         await without_banner(pilot)
         await until(pilot, "Nothing on the board yet")
         await pilot.pause(0.3)
-        assert_golden_screen("interventions_empty", pilot.app)
+        await assert_golden_screen("interventions_empty", pilot.app)
 
     run(empty_directory, steps, size)
 
@@ -59,10 +59,10 @@ def test_given_stored_runs_when_shown_then_the_console_reads_as_the_golden_scree
         console(pilot).query_one("#board", LineList).focus()
         await until(pilot, "first order")
         await pilot.pause(0.4)
-        assert_golden_screen("interventions_full", pilot.app)
+        await assert_golden_screen("interventions_full", pilot.app)
         await pilot.press("h")
         await until(pilot, "intervention 4, job" if size == LARGE else "ablate L0/12@10, steer")
         await pilot.pause(0.4)
-        assert_golden_screen("interventions_history", pilot.app)
+        await assert_golden_screen("interventions_history", pilot.app)
 
     run(empty_directory, steps, size)

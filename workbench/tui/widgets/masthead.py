@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from rich.cells import cell_len
 from rich.text import Text
@@ -56,3 +57,8 @@ class Masthead(Widget):
 
     def _label(self, number: int, title: str) -> str:
         return f" {number} {title} "
+
+
+def short_spec(spec: str) -> str:
+    """A model as it is named in the first line: a directory or a file by its name alone."""
+    return Path(spec).name if spec.startswith(("/", "~", ".")) else spec
