@@ -43,8 +43,9 @@ def measure(directory: Path, graph: int, runs: int = _RUNS) -> dict[str, float]:
     for pane, keys in _PANES.items():
         times = _keys(directory, pane.split()[0], graph, keys)
         answered = sorted(value for value in times if value < _LONGEST_FRAME_S)
-        figures[f"{pane}: key to frame, median ms"] = 1e3 * median(answered)
-        figures[f"{pane}: key to frame, p95 ms"] = 1e3 * answered[int(0.95 * (len(answered) - 1))]
+        if answered:
+            figures[f"{pane}: key to frame, median ms"] = 1e3 * median(answered)
+            figures[f"{pane}: key to frame, p95 ms"] = 1e3 * answered[int(0.95 * (len(answered) - 1))]
         figures[f"{pane}: keys without a frame, of {len(times)}"] = float(len(times) - len(answered))
     return figures
 
