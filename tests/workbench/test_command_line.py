@@ -11,9 +11,9 @@ import typer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tasks.command_line import command_line
 from tasks.registry import Task
 from tests.workbench.test_task_command import SAMPLE, Sample
-from workbench.cli.command_line import command_line
 from workbench.cli.task_command import checked_params, task_app
 
 _TEXT = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0"), min_size=1)

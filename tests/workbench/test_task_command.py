@@ -12,19 +12,12 @@ import pytest
 import typer
 
 from store.errors import BadInput
+from tasks.command_line import flag, is_argument
 from tasks.params import Params, option
 from tasks.registry import TASKS, Task
 from tests.workbench.command_line import workbench
 from workbench.cli.command_list import COMMANDS, load_command
-from workbench.cli.task_command import (
-    checked_params,
-    flag,
-    help_text,
-    is_argument,
-    option_type,
-    stop_on_signal,
-    task_app,
-)
+from workbench.cli.task_command import checked_params, help_text, option_type, stop_on_signal, task_app
 
 
 class Sample(Params):

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from store.errors import BadInput
+from tasks.command_line import command_line, project_words
 from workbench import VERSION
-from workbench.cli.command_line import command_line, project_words
 from workbench.cli.output import emit_json, emit_view, narrate, stdout_console
 from workbench.cli.progress import terminal_progress
 from workbench.cli.task_command import stop_on_signal

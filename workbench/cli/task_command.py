@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from store.errors import BadInput
+from tasks.command_line import flag, is_argument
 from tasks.params import Params
 from tasks.registry import Task
 from workbench.cli.invocation import open_project, project_directory
@@ -121,17 +122,6 @@ def stop_on_signal() -> Iterator[Event]:
     finally:
         for number, handler in before.items():
             signal(number, handler)
-
-
-def flag(name: str) -> str:
-    """The option that a field becomes: `max_nodes` is `--max-nodes`, `from_` is `--from`."""
-    return "--" + name.rstrip("_").replace("_", "-")
-
-
-def is_argument(field: FieldInfo) -> bool:
-    """Whether the field stands on the command line without a flag."""
-    extra = field.json_schema_extra
-    return isinstance(extra, dict) and bool(extra.get("argument"))
 
 
 def help_text(field: FieldInfo) -> str:

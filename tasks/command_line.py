@@ -1,4 +1,4 @@
-"""The command line that gives a result again, for reports and packs."""
+"""The command line that gives a result again, for reports and packs, and what a field of params is called there."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
+from pydantic.fields import FieldInfo
+
 from tasks.params import Params
 from tasks.registry import TASKS
-from workbench.cli.task_command import flag, is_argument
 
 
 def command_line(kind: str, params: Params, project: Path) -> str:
@@ -29,6 +30,17 @@ def command_line(kind: str, params: Params, project: Path) -> str:
 def project_words(project: Path, words: Iterable[str]) -> str:
     """`workbench --project DIR words…`, quoted for a shell."""
     return shlex.join(["workbench", "--project", str(project), *words])
+
+
+def flag(name: str) -> str:
+    """The option that a field becomes: `max_nodes` is `--max-nodes`, `from_` is `--from`."""
+    return "--" + name.rstrip("_").replace("_", "-")
+
+
+def is_argument(field: FieldInfo) -> bool:
+    """Whether the field stands on the command line without a flag."""
+    extra = field.json_schema_extra
+    return isinstance(extra, dict) and bool(extra.get("argument"))
 
 
 def _flagged(name: str, value: object) -> list[str]:
