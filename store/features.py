@@ -34,6 +34,8 @@ class FeatureRow:
     promoted: list[tuple[str, float]]
     fires_on: list[str]
     starred: bool
+    label_score: float | None = None
+    """Balanced accuracy of detection by the label, from the judge that was asked last; None if nobody was."""
 
     @property
     def name(self) -> str:
@@ -100,11 +102,16 @@ def rows_of(db: Database, ids: Collection[int]) -> dict[int, FeatureRow]:
     """The rows with these ids, for a page of a list."""
     sql = """SELECT feature.id, dictionary.name, layer, feature.feature, label, density, maximum, promoted, fires_on,
             EXISTS (SELECT 1 FROM star
-                WHERE star.dictionary_id = feature.dictionary_id AND star.feature = feature.feature)
+                WHERE star.dictionary_id = feature.dictionary_id AND star.feature = feature.feature),
+            CASE WHEN label != '' THEN
+                (SELECT balanced_accuracy FROM label_score WHERE method = 'detection' AND judge != ?
+                    AND label_change_id = (SELECT max(label_change.id) FROM label_change
+                        WHERE label_change.dictionary_id = feature.dictionary_id
+                            AND label_change.feature = feature.feature) LIMIT 1) END
         FROM json_each(?) CROSS JOIN feature ON feature.id = value JOIN dictionary ON dictionary.id = dictionary_id"""
     names = FeatureRow.__dataclass_fields__
     found = {}
-    for row in db.execute(sql, [json.dumps(list(map(int, ids)))]).fetchall():
+    for row in db.execute(sql, [labels.FLOOR, json.dumps(list(map(int, ids)))]).fetchall():
         known = dict(zip(names, row, strict=True))
         read = {name: json.loads(known[name]) for name in ("promoted", "fires_on")}
         found[row[0]] = FeatureRow(**(known | read | {"starred": bool(known["starred"])}))
@@ -128,7 +135,7 @@ def card(db: Database, name: str, dictionary: str | None = None) -> dict[str, An
         "index": record.feature,
         "examples": [example._asdict() for example in record.examples],
         "starred": labels.is_starred(db, record.dictionary_id, record.feature),
-        "labels": [asdict(change) for change in labels.history(db, record.dictionary_id, record.feature)],
+        "labels": [change.document() for change in labels.history(db, record.dictionary_id, record.feature)],
         "contexts": _contexts(db, record.id),
         "graphs": _graphs(db, record),
         "interventions": _interventions(db, record),

@@ -1,13 +1,17 @@
 """Labels and stars: written at once, found at once, remembered."""
 
+from math import comb
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sqlite_utils import Database
 
 from store.errors import BadInput, Missing
 from store.feature_query import parse_query
 from store.feature_search import find_features
-from store.features import card, find
-from store.labels import history, set_label, set_star
+from store.features import card, find, rows_of
+from store.labels import FLOOR, LabelScore, history, set_label, set_scores, set_star
 from store.project import Project
 from tests.store.test_search import _add_feature
 
@@ -70,3 +74,51 @@ def test_given_a_star_when_set_twice_and_taken_away_then_searches_follow(db: Dat
 
 def test_given_a_feature_that_was_indexed_before_texts_were_kept_then_its_card_says_so(db: Database) -> None:
     assert card(db, "L3/1")["contexts"] is None
+
+
+SCORES = [
+    LabelScore("detection", FLOOR, 0.9, 10, 10),
+    LabelScore("detection", "judge", 0.75, 10, 10, 1),
+    LabelScore("fuzzing", "judge", 0.5, 4, 6),
+]
+
+
+def test_given_scores_when_kept_then_they_go_with_the_label_they_are_of(db: Database) -> None:
+    set_label(db, 1, "towns", source="judge")
+    set_scores(db, 1, SCORES)
+    set_scores(db, 1, [LabelScore("detection", "judge", 0.8, 10, 10)])
+    latest, *_ = history(db, 4, 0)
+    assert latest.scores == (LabelScore("detection", "judge", 0.8, 10, 10), SCORES[0], SCORES[2])
+    assert rows_of(db, [1, 2])[1].label_score == 0.8
+    assert rows_of(db, [2])[2].label_score is None
+    set_scores(db, 2, SCORES)
+    assert card(db, "L3/1")["labels"][0]["scores"][0]["balanced_accuracy"] == 0.75
+    set_label(db, 1, "cities")
+    assert rows_of(db, [1])[1].label_score is None
+    assert [len(change.scores) for change in history(db, 4, 0)] == [0, 3]
+
+
+def test_given_a_label_from_before_there_was_a_history_when_scored_then_it_gets_one(db: Database) -> None:
+    set_scores(db, 2, SCORES)
+    [change] = history(db, 4, 1)
+    assert (change.label, len(change.scores)) == ("old", 3)
+
+
+def test_given_no_label_when_scored_then_it_is_refused(db: Database) -> None:
+    with pytest.raises(BadInput, match="without a label"):
+        set_scores(db, 1, SCORES)
+
+
+@given(n_active=st.integers(1, 60), n_inactive=st.integers(1, 60))
+def test_given_a_coin_when_it_judges_then_luck_bounds_it_about_nineteen_times_in_twenty(
+    n_active: int, n_inactive: int
+) -> None:
+    """Against the exact distribution: the share of coins strictly above `luck` is at most 8 % (ties and rounding)."""
+    luck = LabelScore("detection", "coin", 0.5, n_active, n_inactive).luck
+    above = sum(
+        comb(n_active, right) * comb(n_inactive, wrong) * 0.5 ** (n_active + n_inactive)
+        for right in range(n_active + 1)
+        for wrong in range(n_inactive + 1)
+        if (right / n_active + wrong / n_inactive) / 2 > luck + 1e-12
+    )
+    assert above <= 0.08

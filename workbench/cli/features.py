@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -108,7 +107,7 @@ def label(
         record = features.find(project.db, feature, dictionary)
         kept = labels.set_label(project.db, record.id, text)
         history = labels.history(project.db, record.dictionary_id, record.feature)
-    _print_said(record.dictionary, record.name, {"label": kept, "labels": [asdict(each) for each in history]}, json)
+    _print_said(record.dictionary, record.name, {"label": kept, "labels": [each.document() for each in history]}, json)
 
 
 @app.command()
