@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Iterable, Mapping
+from collections.abc import Awaitable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -80,7 +80,7 @@ class Workbench(App[int]):
         if low_bandwidth:
             self.animation_level = "none"
         self.session = Session(
-            StoreThread(directory, self._store_changed, read_only=follow),
+            StoreThread(directory, lambda: self.post_message(StoreChanged()), read_only=follow),
             WorkerThread(directory, self.post_message, starts=starts_worker and not follow),
             read_only=follow,
         )
@@ -159,6 +159,12 @@ class Workbench(App[int]):
         """The screen with the panes, whatever lies over it."""
         return self.screen_stack[0]
 
+    def _open_panes(self) -> Iterator[Pane]:
+        """The panes that were opened, as long as they are there: the app may be left while one of them reads."""
+        for name in sorted(self.opened):
+            if self.screen_stack:
+                yield self.default_screen.query_one(f"#{name}", Pane)
+
     async def _show(self, place: Place, focus: bool = True) -> None:
         """Bring up a place's pane, opened if it is the first time, and have it show the place."""
         screen = self.default_screen
@@ -189,8 +195,9 @@ class Workbench(App[int]):
             return
         self.history.note(place)
         if self.linked:
-            for name in sorted(self.opened - {here.pane}):
-                await self._told(self.default_screen.query_one(f"#{name}", Pane).follow(place))
+            for pane in self._open_panes():
+                if pane.id != here.pane:
+                    await self._told(pane.follow(place))
 
     async def on_edits_sent(self, message: EditsSent) -> None:
         """Edits go to the console, which comes up."""
@@ -219,10 +226,6 @@ class Workbench(App[int]):
                 raise  # else the app ended, and its widgets went, while this awaited the store
 
     # What is heard.
-
-    def _store_changed(self) -> None:
-        """Called from the store's thread."""
-        self.post_message(StoreChanged())
 
     def on_told(self, message: Told) -> None:
         """Show a line."""
@@ -255,8 +258,8 @@ class Workbench(App[int]):
         """Somebody wrote: what is on the screen is read again."""
         if self.follows:
             await self._mirror()
-        for name in sorted(self.opened) if self.is_running else ():
-            await self._told(self.default_screen.query_one(f"#{name}", Pane).store_changed())
+        for pane in self._open_panes():
+            await self._told(pane.store_changed())
 
     async def on_worker_news(self, message: WorkerNews) -> None:
         """The worker came, went, or tells of a job."""
@@ -274,8 +277,7 @@ class Workbench(App[int]):
         ended = await drawer.hear(announcement)
         self._say_about(self._about[0], drawer.summary)
         if ended is not None:
-            for name in sorted(self.opened):
-                pane = self.default_screen.query_one(f"#{name}", Pane)
+            for pane in self._open_panes():
                 await self._told(pane.job_ended(ended.id, ended.kind, ended.state))
             if ended.state != "succeeded":
                 self.on_told(Told(f"job {ended.id} {ended.kind} {ended.state}: {ended.error or ''}", error=True))

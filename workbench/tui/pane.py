@@ -8,6 +8,8 @@ from typing import Any, ClassVar, TypeVar
 
 from rich.console import RenderableType
 from textual.containers import Container
+from textual.css.query import NoMatches
+from textual.worker import WorkType
 
 from store.errors import WorkbenchError
 from tasks.params import Params
@@ -100,8 +102,12 @@ class Pane(Container):
                 await work()
             except WorkbenchError as error:
                 self.post_message(Told(str(error), error=True))
+            except NoMatches:
+                if self.app.is_running:
+                    raise  # else the app ended, and the pane's widgets went, while this awaited the store
 
-        self.run_worker(told(), group=group, exclusive=True)
+        work_of_pane: WorkType[None] = told
+        self.run_worker(work_of_pane, group=group, exclusive=True)
 
     async def submitted(self, kind: str, params: Params) -> int:
         """Give the worker a job; its id. Rather post `Asked`, unless the id is needed."""

@@ -27,7 +27,7 @@ class StoreThread:
     What a function gets is an open `Project` of that thread; what it returns must not hold on to it.
     """
 
-    def __init__(self, directory: Path, changed: Callable[[], None], read_only: bool = False) -> None:
+    def __init__(self, directory: Path, changed: Callable[[], object], read_only: bool = False) -> None:
         """`changed` is called, from a thread, after another connection has written to the database."""
         self.directory = directory
         self.read_only = read_only

@@ -9,12 +9,48 @@ from textual.app import App
 from textual.pilot import Pilot
 
 from workbench.tui.app import Workbench
+from workbench.tui.pane import Pane
 from workbench.tui.widgets.masthead import Masthead
 
 _DIRECTORY = Path(__file__).parent / "golden_files"
 _PATIENCE_S = 20.0
 _STEP_S = 0.05
 _SETTLED_S = 2.0
+_UNSETTLED_S = 10.0
+
+
+class PatientPilot(Pilot[int]):
+    """A pilot that looks up from the keys only when the panes have done what the keys set going.
+
+    A card follows a cursor that has rested for some time, and what it says is read by a thread: how long both take
+    depends on the machine, and what is on the screen must not.
+    """
+
+    async def press(self, *keys: str) -> None:
+        """Keys, and what they set going."""
+        await super().press(*keys)
+        await self.settled()
+
+    async def pause(self, delay: float | None = None) -> None:
+        """A pause, and what was going on still."""
+        await super().pause(delay)
+        await self.settled()
+
+    async def settled(self) -> None:
+        """Wait until no pane waits for a rest or for a thread; a question that is up waits for a person."""
+        for _ in range(round(_UNSETTLED_S / _STEP_S)):
+            if not self._busy():
+                return
+            await super().pause(_STEP_S)
+
+    def _busy(self) -> bool:
+        if len(self.app.screen_stack) != 1:
+            return False
+        if any(isinstance(worker.node, Pane) and not worker.is_finished for worker in self.app.workers):
+            return True
+        panes = self.app.screen.query(Pane)
+        tasks = [timer._task for pane in panes for timer in pane._timers if timer._repeat == 0]
+        return any(task is not None and not task.done() for task in tasks)
 
 
 def drive(app: App[int], steps: Callable[[Pilot[int]], Awaitable[None]], size: tuple[int, int] = (120, 40)) -> None:
@@ -24,7 +60,7 @@ def drive(app: App[int], steps: Callable[[Pilot[int]], Awaitable[None]], size: t
         async with app.run_test(size=size, notifications=True) as pilot:
             if isinstance(app, Workbench):
                 await _worker_heard(pilot, app)
-            await steps(pilot)
+            await steps(PatientPilot(app) if isinstance(app, Workbench) else pilot)
 
     asyncio.run(run())
 

@@ -331,8 +331,7 @@ def test_every_action_of_the_table_can_be_run_from_the_palette(project_directory
             await app._run_from_palette("features", action.name)
             await pilot.pause(0.2)
             while len(app.screen_stack) > 1:
-                app.pop_screen()
-                await pilot.pause()
+                await pilot.press("escape")
         assert app.is_running
 
     run(project_directory, steps)
