@@ -163,7 +163,7 @@ class Workbench(App[int]):
         """The panes that were opened, as long as they are there: the app may be left while one of them reads."""
         for name in sorted(self.opened):
             if self.screen_stack:
-                yield self.default_screen.query_one(f"#{name}", Pane)
+                yield from self.default_screen.query(f"#{name}").results(Pane)
 
     async def _show(self, place: Place, focus: bool = True) -> None:
         """Bring up a place's pane, opened if it is the first time, and have it show the place."""
