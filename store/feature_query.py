@@ -30,7 +30,7 @@ _COMPARED = re.compile(rf"(<=|>=|<|>|=|≤|≥)?{_NUMBER}")
 _BETWEEN = re.compile(rf"{_NUMBER}-{_NUMBER}")
 _GRAPH = re.compile(r"(\d{1,9})(?:@(-?\d{1,6}))?")
 _OPERATORS = {"≤": "<=", "≥": ">=", "": "="}
-KINDS = ("sae", "transcoder")
+KINDS = ("sae", "transcoder", "neurons")
 
 
 @dataclass(frozen=True)

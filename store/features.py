@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from store import contexts, labels
 from store.errors import BadInput, Missing
+from store.feature_details import detail_document, find_detail, token_texts
 from store.search import Example, unpack_examples
 
 if TYPE_CHECKING:
@@ -84,12 +85,13 @@ def parse_name(name: str) -> tuple[int, int]:
 
 
 def find(db: Database, name: str, dictionary: str | None = None) -> FeatureRecord:
-    """The indexed feature of that name, of the latest dictionary set that has it or of the one that is named."""
+    """The indexed feature of that name, of the set that is named, or of the latest that has it; of neurons last."""
     layer, feature = parse_name(name)
     sql = """SELECT feature.id, dictionary_id, dictionary.name AS dictionary, layer, feature.feature, label, density,
             maximum, mean, histogram, promoted, suppressed, fires_on, packed
         FROM feature JOIN dictionary ON dictionary.id = dictionary_id LEFT JOIN example ON feature_id = feature.id
-        WHERE layer = ? AND feature.feature = ? AND coalesce(dictionary.name = ?, 1) ORDER BY dictionary.id DESC"""
+        WHERE layer = ? AND feature.feature = ? AND coalesce(dictionary.name = ?, 1)
+        ORDER BY dictionary.kind = 'neurons', dictionary.id DESC"""
     for row in db.query(sql, [layer, feature, dictionary]):
         packed = row.pop("packed")
         read = {key: json.loads(row[key]) for key in ("histogram", "promoted", "suppressed", "fires_on")}
@@ -127,7 +129,8 @@ def card(db: Database, name: str, dictionary: str | None = None) -> dict[str, An
     """All that is stored of one feature, as one document: what `features show --json` prints and the card shows.
 
     `contexts` are its strongest examples with the activation on each token, `graphs` where it was kept (effects in nats
-    of the decisive target), `interventions` those whose edits name it.
+    of the decisive target), `interventions` those whose edits name it. `moments`, `quantiles`, `lowest` and
+    `neighbours` are as `store.feature_details.detail_document` says.
     """
     record = find(db, name, dictionary)
     return asdict(record) | {
@@ -137,6 +140,7 @@ def card(db: Database, name: str, dictionary: str | None = None) -> dict[str, An
         "starred": labels.is_starred(db, record.dictionary_id, record.feature),
         "labels": [change.document() for change in labels.history(db, record.dictionary_id, record.feature)],
         "contexts": _contexts(db, record.id),
+        **detail_document(db, record.dictionary_id, find_detail(db, record.id)),
         "graphs": _graphs(db, record),
         "interventions": _interventions(db, record),
     }
@@ -148,9 +152,7 @@ def _contexts(db: Database, feature_id: int) -> list[dict[str, object]] | None:
     if row is None:
         return None
     found = contexts.unpack_contexts(row[0])
-    tokens = sorted({token for context in found for token in context.tokens})
-    sql = "SELECT token, text FROM token_text WHERE token IN (SELECT value FROM json_each(?))"
-    return contexts.texts_of(found, dict(db.execute(sql, [json.dumps(tokens)]).fetchall()))
+    return contexts.texts_of(found, token_texts(db, found))
 
 
 def _graphs(db: Database, record: FeatureRecord) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ import beartype  # noqa: F401  # before nnsight, which mounts a method on `objec
 from jaxtyping import install_import_hook
 
 install_import_hook(
-    ["tasks.model", "tasks.dictionaries", "tasks.circuits", "tasks.interventions", "tasks.training"],
+    ["tasks.model", "tasks.dictionaries", "tasks.circuits", "tasks.interventions", "tasks.training", "tasks.indexing"],
     "beartype.beartype",
 )
 

@@ -75,8 +75,7 @@ class CorpusText:
         digest = xxhash.xxh3_128()
         for split in SPLITS:
             for batch in self.windows(split):
-                for tensor in (batch.tokens, batch.documents, batch.positions):
-                    digest.update(tensor[batch.mask].numpy().tobytes())
+                hash_in(digest, batch)
         return digest.hexdigest()
 
     def _windows(self, split: Split, n_tokens: int) -> Iterator[TokenBatch]:
@@ -89,3 +88,9 @@ class CorpusText:
             validation_share=self.validation_share,
             seed=self.seed,
         )
+
+
+def hash_in(digest: xxhash.xxh3_128, batch: TokenBatch) -> None:
+    """Take a batch into a running `content_hash`."""
+    for tensor in (batch.tokens, batch.documents, batch.positions):
+        digest.update(tensor[batch.mask].numpy().tobytes())

@@ -59,8 +59,9 @@ def refuse_transcoders(name: str, command: str) -> None:
 
 
 def set_names(project: Project) -> list[str]:
-    """The names of the sets that the project has trained."""
-    return [row[0] for row in project.db.execute("SELECT DISTINCT name FROM dictionary ORDER BY name").fetchall()]
+    """The names of the sets whose weights the project has."""
+    sql = "SELECT DISTINCT name FROM dictionary WHERE file_id IS NOT NULL ORDER BY name"
+    return [row[0] for row in project.db.execute(sql).fetchall()]
 
 
 def dictionary_ids(project: Project, name: str) -> dict[int, int]:

@@ -34,7 +34,7 @@ class Shard:
 class ShardRows:
     """Rows of one layer and where in the corpus they are from."""
 
-    h: Float[Tensor, "rows m"]
+    h: Float[Tensor, "rows width"]
     documents: Int[Tensor, " rows"]
     positions: Int[Tensor, " rows"]
 

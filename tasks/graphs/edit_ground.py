@@ -162,7 +162,8 @@ def explained(record: GraphRecord) -> tuple[str, str]:
 
 def dictionary_names(project: Project) -> list[str]:
     """What can be edited: the neurons, and every trained or imported set by age."""
-    rows = project.db.execute("SELECT name FROM dictionary GROUP BY name ORDER BY min(id)").fetchall()
+    sql = "SELECT name FROM dictionary WHERE file_id IS NOT NULL GROUP BY name ORDER BY min(id)"
+    rows = project.db.execute(sql).fetchall()
     return [NEURONS, *(name for (name,) in rows)]
 
 

@@ -6,7 +6,7 @@ out: position 0 is the attention sink, whose massive activations are no feature'
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -14,6 +14,10 @@ from torch import Tensor, nn
 
 from tasks.model.language_model import LanguageModel
 from tasks.model.smaller_batches import in_smaller_batches
+
+
+Place = Literal["down", "mlp"]
+"""Whose input is read: the down projection's (h in R^m), or the MLP's (u in R^d, after its norm)."""
 
 
 @runtime_checkable
@@ -47,8 +51,8 @@ class Windows(Protocol):
 class HiddenRows:
     """What one batch of windows gave: a row a token, the same tokens in the same order in every layer."""
 
-    hidden: dict[int, Float[Tensor, "rows m"]]
-    """Layer -> h, in the model's dtype."""
+    hidden: dict[int, Float[Tensor, "rows width"]]
+    """Layer -> h (or u), in the model's dtype."""
     documents: Int[Tensor, " rows"]
     positions: Int[Tensor, " rows"]
 
@@ -62,16 +66,18 @@ class _Stopped(Exception):
     """Raised by the last hook: nothing after it is needed."""
 
 
-def stream_hidden(model: LanguageModel, batches: Iterable[Windows], layers: Sequence[int]) -> Iterator[HiddenRows]:
+def stream_hidden(
+    model: LanguageModel, batches: Iterable[Windows], layers: Sequence[int], at: Place = "down"
+) -> Iterator[HiddenRows]:
     """h of `layers` for every token of `batches` but padding and each window's first; nothing after them is run.
 
-    Windows of a batch that do not fit into memory together are run in smaller batches.
+    With `at="mlp"` it is what goes into each MLP instead, u in R^d. Windows of a batch that do not fit into memory together are run in smaller batches.
     """
 
     def rows_of(windows: Windows) -> HiddenRows:
         keep = kept_positions(windows.mask)
         here = keep.to(model.device)
-        hidden = hidden_states(model, windows.tokens, windows.mask, layers)
+        hidden = hidden_states(model, windows.tokens, windows.mask, layers, at)
         return HiddenRows(
             {layer: rows[here] for layer, rows in hidden.items()}, windows.documents[keep], windows.positions[keep]
         )
@@ -104,9 +110,14 @@ def n_kept(mask: Bool[Tensor, "batch pos"]) -> int:
 
 @torch.no_grad()
 def hidden_states(
-    model: LanguageModel, tokens: Int[Tensor, "batch pos"], mask: Bool[Tensor, "batch pos"], layers: Sequence[int]
-) -> dict[int, Float[Tensor, "batch pos m"]]:
-    """h of `layers` at every position, padding included, from one forward that stops inside the last of them."""
+    model: LanguageModel,
+    tokens: Int[Tensor, "batch pos"],
+    mask: Bool[Tensor, "batch pos"],
+    layers: Sequence[int],
+    at: Place = "down",
+) -> dict[int, Float[Tensor, "batch pos width"]]:
+    """h of `layers` (u with `at="mlp"`) at every position, padding included, from one forward that stops inside the
+    last of them."""
     hidden: dict[int, Tensor] = {}
     last = max(layers)
     handles = []
@@ -121,7 +132,8 @@ def hidden_states(
 
     try:
         for layer in layers:
-            handles.append(model.layers[layer].down.register_forward_pre_hook(reader(layer)))
+            module = getattr(model.layers[layer], at)
+            handles.append(module.register_forward_pre_hook(reader(layer)))
         model.hf.get_decoder()(
             input_ids=tokens.to(model.device), attention_mask=mask.to(model.device).long(), use_cache=False
         )

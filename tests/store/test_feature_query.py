@@ -65,7 +65,7 @@ def test_two_layer_filters_leave_what_both_allow() -> None:
         ("layer:x", "names no layers"),
         ("density:lots", "is no range"),
         ("density:", "is no range"),
-        ("kind:neurons", "is no kind of dictionary"),
+        ("kind:nerves", "is no kind of dictionary"),
         ("star:yes", "nothing after it"),
         ("set:", "names no dictionary set"),
         ("fires-on:", "names no token"),
