@@ -121,7 +121,7 @@ def history(db: Database, dictionary_id: int, feature: int) -> list[LabelChange]
     sql = """SELECT id, label, source, created_at FROM label_change WHERE dictionary_id = ? AND feature = ?
         ORDER BY id DESC"""
     rows = db.execute(sql, [dictionary_id, feature]).fetchall()
-    return [LabelChange(*row, _scores(db, row[0])) for row in rows]
+    return [LabelChange(row_id, label, source, at, _scores(db, row_id)) for row_id, label, source, at in rows]
 
 
 def set_scores(db: Database, feature_id: int, scores: Sequence[LabelScore]) -> None:

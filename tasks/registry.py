@@ -71,6 +71,12 @@ TASKS: dict[str, Task] = {
             "tasks.evaluate",
         ),
         Task("index", "Top examples, promoted tokens and density of every feature.", "tasks.interpret"),
+        Task(
+            "label",
+            "What features mean in a judge's words, and how well these tell where a feature is active.",
+            "tasks.label",
+            "features",
+        ),
         Task("trace", "An attribution graph from input tokens through features to decisive logits.", "tasks.trace"),
         Task("intervene", "Ablate, scale, steer or swap features; what the logits do.", "tasks.intervene"),
         Task(

@@ -76,11 +76,11 @@ class TaskGroup(_LazyGroup):
     group = ""
 
     def __init__(self, **attributes: Any) -> None:
-        """Add the tasks, by name, to the commands that the modules define."""
+        """Add the tasks, by name, to the commands that the modules define; one that is defined goes before its task."""
         super().__init__(**attributes)
         tasks = {task.words[-1]: task for task in TASKS.values() if task.group == self.group}
         named = {name: _Named(name, task.summary, partial(_task_command, task)) for name, task in tasks.items()}
-        self.commands: Any = {**self.commands, **named}
+        self.commands: Any = self.commands | {name: task for name, task in named.items() if name not in self.commands}
 
     def list_commands(self, ctx: Any) -> list[str]:
         """The module's commands as they are defined, then the tasks as the registry has them."""
@@ -91,6 +91,12 @@ class GraphCommands(TaskGroup):
     """The group behind `workbench graph`."""
 
     group = "graph"
+
+
+class FeatureCommands(TaskGroup):
+    """The group behind `workbench features`."""
+
+    group = "features"
 
 
 class DictionaryCommands(TaskGroup):

@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from workbench.cli import feature_labels
+from workbench.cli.command_list import FeatureCommands
+from workbench.cli.feature_labels import print_said
 from workbench.cli.invocation import open_project
 from workbench.cli.output import emit_json, emit_view, stdout_console
 
@@ -13,7 +16,10 @@ if TYPE_CHECKING:
     from store.project import Project
 
 app = typer.Typer(
-    add_completion=False, rich_markup_mode=None, help="Search the features of dictionaries; read, label and star one."
+    cls=FeatureCommands,
+    add_completion=False,
+    rich_markup_mode=None,
+    help="Search the features of dictionaries; read, label and star one.",
 )
 FeatureArgument = Annotated[str, typer.Argument(help="The feature, as L12/345.", metavar="FEATURE")]
 DictionaryOption = Annotated[str | None, typer.Option(help="Only in this dictionary set.", metavar="NAME")]
@@ -91,23 +97,7 @@ def show(
         emit_view(feature_card(card, stdout_console().width))
 
 
-@app.command()
-def label(
-    ctx: typer.Context,
-    feature: FeatureArgument,
-    text: Annotated[str, typer.Argument(help="What it means, at most 200 characters; empty takes the label away.")],
-    dictionary: DictionaryOption = None,
-    json: JsonOption = False,
-) -> None:
-    """Say what a feature means. Earlier labels stay in its history; searches find it by the new one."""
-    from store import features, labels
-
-    labels.check_label(text)
-    with open_project(ctx, write=True, work=False) as project, project.transaction():
-        record = features.find(project.db, feature, dictionary)
-        kept = labels.set_label(project.db, record.id, text)
-        history = labels.history(project.db, record.dictionary_id, record.feature)
-    _print_said(record.dictionary, record.name, {"label": kept, "labels": [each.document() for each in history]}, json)
+app.command("label")(feature_labels.label_command())
 
 
 @app.command()
@@ -124,7 +114,7 @@ def star(
     with open_project(ctx, write=True, work=False) as project, project.transaction():
         record = features.find(project.db, feature, dictionary)
         labels.set_star(project.db, record.dictionary_id, record.feature, not remove)
-    _print_said(record.dictionary, record.name, {"starred": not remove}, json)
+    print_said(record.dictionary, record.name, {"starred": not remove}, json)
 
 
 @app.command()
@@ -189,13 +179,3 @@ def _reread(project: Project, feature: str, dictionary: str | None) -> list[dict
 
 def _length(context: Any) -> int:
     return len(context.before) + 1 + len(context.after)
-
-
-def _print_said(dictionary: str, feature: str, said: dict[str, Any], json: bool) -> None:
-    if json:
-        emit_json({"dictionary": dictionary, "feature": feature} | said)
-        return
-    from workbench.tui.render.facts import facts
-
-    shown = {"feature": f"{dictionary} {feature}"} | {name: value for name, value in said.items() if name != "labels"}
-    emit_view(facts(shown))

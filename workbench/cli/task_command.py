@@ -22,6 +22,7 @@ from tasks.registry import Task
 from workbench.cli.invocation import open_project, project_directory
 from workbench.cli.output import emit, emit_job_id, narrate
 from workbench.cli.progress import terminal_progress
+from workbench.figures import draw_graph
 
 if TYPE_CHECKING:
     from workbench.worker.client import WorkerClient
@@ -40,10 +41,10 @@ def task_app(task: Task) -> typer.Typer:
     json_option = typer.Option("--json", help="Print one JSON document on stdout.")
     command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         [
-            _keyword("ctx", typer.Context),
-            *(_parameter(name, field) for name, field in params_type.model_fields.items()),
-            _keyword("detach", Annotated[bool, detach_option], False),
-            _keyword("json", Annotated[bool, json_option], False),
+            keyword("ctx", typer.Context),
+            *parameters(params_type),
+            keyword("detach", Annotated[bool, detach_option], False),
+            keyword("json", Annotated[bool, json_option], False),
         ]
     )
     command.__annotations__ = {name: p.annotation for name, p in inspect.signature(command).parameters.items()}
@@ -90,7 +91,7 @@ def _run_here(ctx: typer.Context, task: Task, params: Params, as_json: bool) -> 
 
     with open_project(ctx, write=True) as project:
         with terminal_progress() as progress, stop_on_signal() as cancelled:
-            document = execute(task.kind, params, Context(project, progress, cancelled))
+            document = execute(task.kind, params, Context(project, progress, cancelled, draw=draw_graph))
         emit(task.kind, document, project, as_json)
 
 
@@ -149,6 +150,11 @@ def option_type(annotation: Any) -> Any:
     raise TypeError(f"no option can hold {annotation}")
 
 
+def parameters(params_type: type[Params]) -> list[inspect.Parameter]:
+    """What a command takes that takes all of these params: one option, or argument, a field."""
+    return [_parameter(name, field) for name, field in params_type.model_fields.items()]
+
+
 def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
     annotation = option_type(field.annotation)
     made = typer.Argument if is_argument(field) else typer.Option
@@ -157,10 +163,11 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
         declaration = [f"{flag(name)}/--no-{flag(name)[2:]}"]
     info = made(*declaration, help=help_text(field), metavar=name.rstrip("_").upper() if is_argument(field) else None)
     if field.is_required():
-        return _keyword(name, Annotated[annotation, info])
+        return keyword(name, Annotated[annotation, info])
     default = field.get_default(call_default_factory=True)
-    return _keyword(name, Annotated[annotation, info], list(default) if isinstance(default, tuple) else default)
+    return keyword(name, Annotated[annotation, info], list(default) if isinstance(default, tuple) else default)
 
 
-def _keyword(name: str, annotation: Any, default: Any = inspect.Parameter.empty) -> inspect.Parameter:
+def keyword(name: str, annotation: Any, default: Any = inspect.Parameter.empty) -> inspect.Parameter:
+    """One parameter of a command's signature."""
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
