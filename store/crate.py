@@ -40,7 +40,9 @@ class Provenance:
     software_version: str
     actions: tuple[Action, ...]
     descriptions: Mapping[str, str]
-    license: str = "The maker of this pack has chosen no licence; the model's and the corpus' terms apply."
+    license: str | Mapping[str, str] = (
+        "The maker of this pack has chosen no licence; the model's and the corpus' terms apply."
+    )
 
 
 def crate_metadata(provenance: Provenance, sizes_bytes: Mapping[str, int]) -> bytes:
@@ -114,6 +116,7 @@ def _action(action: Action) -> Iterator[dict[str, Any]]:
         "instrument": {"@id": _SOFTWARE},
         "object": [_reference(path) for path in action.used] + [{"@id": param["@id"]} for param in params],
         "result": [_reference(path) for path in action.made],
+        "actionStatus": {"@id": "http://schema.org/CompletedActionStatus"},
     }
     times = {"startTime": job.started_at, "endTime": job.finished_at}
     yield entity | {name: at for name, at in times.items() if at}

@@ -78,6 +78,19 @@ def verify_pack(pack: Path) -> dict[str, str]:
     return manifest
 
 
+def read_entry(pack: Path, name: str) -> bytes:
+    """The content of one small entry of a safe archive, checked against the manifest."""
+    pieces: list[bytes] = []
+    with _opened(pack) as archive:
+        manifest = _checked_manifest(pack, archive)
+        if name not in manifest:
+            raise Damaged(f"{pack} has no {name}", "name a pack that this workbench, or a newer one, made")
+        if archive.getinfo(name).file_size > _MAX_MANIFEST_BYTES:
+            raise BadInput(f"{name!r} is larger than {_MAX_MANIFEST_BYTES} bytes", _MEND)
+        _check_entry(archive, name, manifest[name], pieces.append)
+    return b"".join(pieces)
+
+
 def unpack(pack: Path, directory: Path) -> dict[str, str]:
     """Check a pack and unpack it into `directory`, which must be empty or not there; returns path to SHA-256.
 

@@ -14,6 +14,7 @@ from tasks.resident_dictionaries import ResidentDictionaries
 if TYPE_CHECKING:
     from store.project import Project
     from tasks.dictionaries.dictionary_set import DictionarySet
+    from tasks.graphs.view import GraphView
     from tasks.model.language_model import LanguageModel
 
 
@@ -51,6 +52,8 @@ class Context:
     cancelled: Event = field(default_factory=Event)
     dictionaries: ResidentDictionaries = field(default_factory=ResidentDictionaries)
     """The dictionary sets that stay in memory; none, unless it was given a budget."""
+    draw: Callable[[GraphView], str] | None = None
+    """Makes the figure of a graph, as SVG, where there is a face that can; packs and reports have it then."""
     _model: LanguageModel | None = None
     _before_use: Callable[[LanguageModel], None] | None = None
 

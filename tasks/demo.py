@@ -133,6 +133,6 @@ def _search(context: Context, options: Options) -> dict[str, Any]:
 
 
 def _verify(context: Context, options: Options) -> dict[str, Any]:
-    from tasks.verify import Tolerance, verify_numbers
+    from tasks.verify import verify_numbers
 
-    return verify_numbers(options["file"], None, Tolerance(), context.progress, context.cancelled)
+    return verify_numbers(options["file"], None, None, context.progress, context.cancelled, context.draw)

@@ -1,141 +1,155 @@
-"""Verify: a pack opened in a fresh directory, its hashes checked, and its headline numbers computed again.
+"""Verify: a pack opened in a fresh directory, its hashes and documents checked, and its numbers computed again.
 
-What a job of the pack printed is compared with what the same params print now, number by number. No project is needed
-and none is changed.
+Each number that a job of the pack printed is compared with what the same command prints now. No project is needed and
+none is changed.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
-from store.errors import BadInput, Damaged
+from store.errors import Damaged, Missing
+from store.project import Project
 from tasks.context import Context, ProgressSink
-from tasks.execute import execute
-from tasks.pack import MODEL_NAME, ROWS_NAME
-from tasks.registry import task
+from tasks.packs.expected import EXPECTED_NAME, Claim, Tolerance, read_claims
 
 if TYPE_CHECKING:
-    from store.jobs import Job
-    from store.project import Project
+    from tasks.graphs.view import GraphView
+    from tasks.model.language_model import LanguageModel
+    from tasks.packs.opening import OpenedPack
+    from tasks.packs.replay import Comparison
 
-RECOMPUTED = ("baseline", "evaluate", "trace", "validate")
-"""Jobs whose numbers are computed again; the rest of a pack is checked by its hashes."""
-NOT_COMPARED = frozenset({"job", "graph", "seconds", "cpu_seconds", "elapsed_s", "closing_error", "created_at"})
-"""Keys of a document that name rows, tell time, or are rounding themselves."""
-
-
-@dataclass(frozen=True)
-class Tolerance:
-    """How far a number may move: |now - then| ≤ absolute + relative · |then|."""
-
-    absolute: float = 1e-3
-    relative: float = 1e-2
-
-    def holds(self, then: float, now: float) -> bool:
-        """Whether `now` is as good as `then`."""
-        return abs(now - then) <= self.absolute + self.relative * abs(then)
+__all__ = ["Tolerance", "open_pack", "verify_hashes", "verify_numbers"]
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """One job computed again."""
+def verify_hashes(pack: Path) -> dict[str, Any]:
+    """Check every entry against the manifest and compute nothing; raises as `verify_numbers`."""
+    from store.pack_format import read_header
+    from store.packs import verify_pack
 
-    job: int
-    kind: str
-    numbers: int
-    """How many were compared."""
-    moved: list[dict[str, Any]]
-    """Those outside the tolerance: where, then, now."""
-    largest_difference: float
+    header = read_header(pack)
+    return {"pack": str(pack), "workbench": header.workbench, "created_at": header.created_at,
+            "files": len(verify_pack(pack)), "left_out": list(header.left_out), "verified": True}  # fmt: skip
 
 
 def verify_numbers(
-    pack: Path, model_spec: str | None, tolerance: Tolerance, progress: ProgressSink, cancelled: Event
+    pack: Path,
+    model_spec: str | None,
+    tolerance: Tolerance | None,
+    progress: ProgressSink,
+    cancelled: Event,
+    draw: Callable[[GraphView], str] | None = None,
+    from_scratch: bool = False,
 ) -> dict[str, Any]:
-    """Unpack into a fresh temporary directory and compute the headline numbers again.
+    """Unpack into a fresh temporary directory and compute the numbers again; what came out, as one document.
 
     `model_spec` replaces the spec in the pack where the weights lie elsewhere on this machine; the revision must be
-    the pack's. Raises `Damaged` for anything in the pack that is not what its manifest says.
+    the pack's. `tolerance` replaces the pack's own. Numbers are computed on the dictionaries and graphs of the pack or,
+    `from_scratch`, in an empty project on what its own captures and trainings make. Where the model is not on this
+    machine nothing is computed, and `reason` says so. Raises `BadInput` for a pack of a newer workbench, and `Damaged`
+    for a pack with a wrong hash or with rows or files that are not what its rows say.
     """
+    from tasks.packs.opening import opened_pack
+
     with tempfile.TemporaryDirectory(prefix="workbench-verify-") as scratch:
-        project, hashes = open_pack(pack, Path(scratch) / "project", model_spec)
-        with project:
-            comparisons = [*_compare_jobs(Context(project, progress, cancelled), tolerance)]
-    moved = sum(len(each.moved) for each in comparisons)
-    return {
-        "pack": str(pack),
-        "files": len(hashes),
-        "tolerance": {"absolute": tolerance.absolute, "relative": tolerance.relative},
-        "jobs": [vars(each) for each in comparisons],
-        "numbers": sum(each.numbers for each in comparisons),
-        "moved": moved,
-        "verified": moved == 0,
-    }
+        place = Path(scratch)
+        with opened_pack(pack, place / "project") as opened:
+            surroundings = Context(opened.project, progress, cancelled, draw=draw)
+            check = _Check(opened, surroundings, model_spec or opened.project.model.spec, tolerance, from_scratch)
+            return {"pack": str(pack)} | check.document(place / "fresh")
 
 
-def open_pack(pack: Path, directory: Path, model_spec: str | None = None) -> tuple[Project, dict[str, str]]:
-    """A project made from a pack, open for writing, and the pack's hashes by archive path."""
-    import json
+def open_pack(pack: Path, directory: Path) -> dict[str, str]:
+    """Make a project of a pack in a new directory; the pack's hashes by archive path."""
+    from tasks.packs.opening import opened_pack
 
-    from store.packs import unpack
-    from store.project import ModelRecord
-    from store.project_rows import import_project, read_tables
+    with opened_pack(pack, directory) as opened:
+        return dict(opened.hashes)
 
-    if directory.exists() and any(directory.iterdir()):
-        raise BadInput(f"{directory} is not empty", "choose a new directory")
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".workbench-unpack-", dir=directory.parent) as scratch:
-        files = Path(scratch) / "files"
-        hashes = unpack(pack, files)
+
+@dataclass(frozen=True)
+class _Check:
+    """One verification of an opened pack."""
+
+    opened: OpenedPack
+    surroundings: Context
+    model_spec: str
+    tolerance: Tolerance | None
+    from_scratch: bool
+
+    def document(self, fresh: Path) -> dict[str, Any]:
+        """Documents, model, numbers, and the verdict over them."""
+        from tasks.packs.altered import altered, is_comparable
+
+        header = self.opened.header
+        compares = is_comparable(self.opened)
+        changed = [*altered(self.opened, self.surroundings.draw)] if compares else []
+        claims, own = read_claims((self.opened.documents / EXPECTED_NAME).read_bytes())
+        tolerance = self.tolerance or own
+        model, reason = self._model(changed)
+        comparisons = [] if model is None else self._computed(model, fresh, claims, tolerance)
+        moved = sum(len(each.moved) for each in comparisons)
+        failed = any(each.outcome == "failed" for each in comparisons)
+        return {
+            "workbench": header.workbench,
+            "created_at": header.created_at,
+            "files": len(self.opened.hashes),
+            "left_out": list(header.left_out),
+            "documents_compared": compares,
+            "altered": changed,
+            "model": self._model_files(),
+            "tolerance": asdict(tolerance),
+            "from_scratch": self.from_scratch,
+            "computed": model is not None,
+            "reason": reason,
+            "jobs": [each.document() for each in comparisons],
+            "numbers": sum(len(each.results) for each in comparisons),
+            "skipped": sum(each.outcome == "skipped" for each in comparisons),
+            "moved": moved,
+            "verified": not (reason or changed or moved or failed),
+        }
+
+    def _computed(
+        self, model: LanguageModel, fresh: Path, claims: Sequence[Claim], tolerance: Tolerance
+    ) -> list[Comparison]:
+        """Every job beside its claim, in the pack's project or in an empty one."""
+        from tasks.packs.replay import replayed
+
+        context = replace(self.surroundings, _model=model)
+        if not self.from_scratch:
+            return [*replayed(self.opened, context, claims, tolerance, False)]
+        with Project.create(fresh, self.opened.project.model, version("workbench")) as empty:
+            return [*replayed(self.opened, replace(context, project=empty), claims, tolerance, True)]
+
+    def _model(self, changed: list[dict[str, Any]]) -> tuple[LanguageModel | None, str]:
+        """The model, or None and why nothing can be computed; one that is not the pack's is among the `changed`."""
+        from tasks.model.sources import describe_model, load_model
+
+        record = self.opened.project.model
         try:
-            tables = read_tables((files / ROWS_NAME).read_bytes())
-            model = ModelRecord(**json.loads((files / MODEL_NAME).read_bytes()))
-        except (OSError, ValueError, TypeError) as error:
-            raise Damaged(f"{pack} does not hold a project ({error})", "get the pack again from who made it") from error
-        if model_spec is not None:
-            model = ModelRecord(**{**vars(model), "spec": model_spec})
-        return import_project(files, directory, model, tables, version("workbench")), hashes
+            model = load_model(self.model_spec, record.device, record.dtype, record.revision)
+        except Missing as error:
+            return None, str(error)
+        except Damaged as error:
+            changed.append({"name": "model.json", "what": f"is not the model on this machine: {error.fault}"})
+            return None, str(error)
+        for name, value in vars(describe_model(model, record.device, record.dtype)).items():
+            if name != "spec" and value != (said := getattr(record, name)):
+                changed.append({"name": "model.json", "what": f"says {name} {said!r}, and the model has {value!r}"})
+        return model, ""
 
+    def _model_files(self) -> dict[str, Any]:
+        """How many files of the model are, byte for byte, those of who packed; converted ones may differ."""
+        from tasks.packs.surroundings import model_files
 
-def _compare_jobs(context: Context, tolerance: Tolerance) -> Iterator[Comparison]:
-    from store import jobs
-
-    packed = [job for job in jobs.listing(context.project.db, limit=10_000) if job.kind in RECOMPUTED]
-    latest = {(job.kind, str(job.params)): job for job in sorted(packed, key=lambda job: job.id)}
-    with context.stage("compute again", len(latest), "jobs") as stage:
-        for job in latest.values():
-            yield _compare(job, context, tolerance)
-            stage.advance()
-
-
-def _compare(job: Job, context: Context, tolerance: Tolerance) -> Comparison:
-    params = task(job.kind).params_type(**job.params)
-    now = dict(numbers(execute(job.kind, params, context)))
-    then = dict(numbers(job.result or {}))
-    both = then.keys() & now.keys()
-    moved = [
-        {"number": name, "then": then.get(name), "now": now.get(name)}
-        for name in sorted(then.keys() | now.keys())
-        if name not in both or not tolerance.holds(then[name], now[name])
-    ]
-    largest = max((abs(now[name] - then[name]) for name in both), default=0.0)
-    return Comparison(job.id, job.kind, len(both), moved, largest)
-
-
-def numbers(document: Any, path: str = "") -> Iterator[tuple[str, float]]:
-    """Every number of a document with its path, but for those of `NOT_COMPARED`."""
-    if isinstance(document, dict):
-        for key, value in document.items():
-            if key not in NOT_COMPARED:
-                yield from numbers(value, f"{path}.{key}" if path else key)
-    elif isinstance(document, list):
-        for index, value in enumerate(document):
-            yield from numbers(value, f"{path}[{index}]")
-    elif isinstance(document, int | float) and not isinstance(document, bool):
-        yield path, float(document)
+        here = model_files(replace(self.opened.project.model, spec=self.model_spec))
+        there = self.opened.model_files
+        both = sorted(here.keys() & there.keys())
+        differing = [name for name in both if here[name] != there[name]]
+        return {"files": len(there), "here": len(both), "differing": differing}

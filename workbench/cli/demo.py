@@ -15,6 +15,7 @@ from workbench import VERSION
 from workbench.cli.output import emit_json, emit_view, narrate, stdout_console
 from workbench.cli.progress import terminal_progress
 from workbench.cli.task_command import stop_on_signal
+from workbench.figures import draw_graph
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -41,7 +42,7 @@ def demo(
     started = time.monotonic()
     with _demo_project(directory) as project:
         with terminal_progress() as progress, stop_on_signal() as cancelled:
-            done = list(run_steps(demo_steps(directory), Context(project, progress, cancelled)))
+            done = list(run_steps(demo_steps(directory), Context(project, progress, cancelled, draw=draw_graph)))
         elapsed_s = time.monotonic() - started
         if json:
             steps = [

@@ -22,9 +22,7 @@ def unpack(
     from tasks.verify import open_pack
     from workbench.tui.render.document import document_view
 
-    project, hashes = open_pack(pack, directory)
-    project.close()
-    document = {"pack": str(pack), "project": str(directory), "files": len(hashes)}
+    document = {"pack": str(pack), "project": str(directory), "files": len(open_pack(pack, directory))}
     if json:
         emit_json(document)
     else:

@@ -25,6 +25,7 @@ from store.project import Project
 from tasks.context import Context
 from tasks.execute import run_claimed
 from tasks.memory_use import give_back, is_out_of_memory
+from workbench.figures import draw_graph
 from workbench.worker.child_process import PARENT_GONE
 from workbench.worker.protocol import decode, encode
 from workbench.worker.stages import SnapshotProgress
@@ -43,7 +44,7 @@ class ModelChild:
         self._working = False
         self._poisoned = False
         progress = SnapshotProgress(lambda stages: self._send(progress=stages), lambda text: self._send(note=text))
-        self.context = Context(project, progress)
+        self.context = Context(project, progress, draw=draw_graph)
 
     def serve(self) -> None:
         """Carry out orders until the last one, `quit`, or until the device can no longer be used by this process."""
