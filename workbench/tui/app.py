@@ -129,7 +129,8 @@ class Workbench(App[int]):
         self.linked = bool(saved.get("linked", True))
         place = Place.read(saved.get("place"))
         if not self.history.here.pane:  # else a key was faster
-            await self._told(self._show(place if place.pane in dict(PANES) else Place(pane=PANES[0][0])))
+            self.history.note(place if place.pane in dict(PANES) else Place(pane=PANES[0][0]))
+            self.post_message(Went(self.history.here))
         self.set_interval(INTERVAL_S, self.save_state)
 
     def _leave(self, code: int) -> None:
@@ -172,14 +173,13 @@ class Workbench(App[int]):
         screen.query_one(Masthead).current = place.pane
         pane = self.pane
         if place.pane not in self.opened:
-            self.opened.add(place.pane)
             await pane.open()
             if isinstance(state := self.saved.panes.get(place.pane), dict):
                 await pane.restore(state)
+            self.opened.add(place.pane)
         await pane.go(place)
         if focus:
             pane.focus_main()
-        self.history.note(place)
 
     async def on_went(self, message: Went) -> None:
         """Somebody goes somewhere: the way back is kept."""
@@ -191,7 +191,7 @@ class Workbench(App[int]):
         """A cursor came to rest: linked panes that are open show the same."""
         here = self.history.here
         place = message.place.over(here)
-        if place == here:
+        if place == here or place.pane != here.pane:  # a pane that was left may speak still
             return
         self.history.note(place)
         if self.linked:

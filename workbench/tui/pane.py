@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, TypeVar
 
 from rich.console import RenderableType
@@ -14,7 +14,7 @@ from textual.worker import WorkType
 from store.errors import WorkbenchError
 from tasks.params import Params
 from workbench.tui.actions import Action, permitted
-from workbench.tui.messages import Told
+from workbench.tui.messages import Looked, Told
 from workbench.tui.place import Place
 from workbench.tui.store_thread import StoreThread
 from workbench.tui.worker_thread import WorkerThread
@@ -93,6 +93,10 @@ class Pane(Container):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """A follower changes nothing."""
         return permitted(self.ACTIONS, action, self.session.read_only)
+
+    def looks(self, place: Place) -> None:
+        """Tell the linked panes what the cursor rests on."""
+        self.post_message(Looked(replace(place, pane=self.id or "")))
 
     def soon(self, work: Callable[[], Coroutine[Any, Any, T]], group: str = "pane") -> None:
         """Do something that awaits; a later call with the same group takes its place. Errors become a line."""

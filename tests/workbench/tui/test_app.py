@@ -98,11 +98,13 @@ def test_given_the_link_when_taken_off_then_other_panes_are_not_told(project_dir
             told.append(place.feature)
 
         features.follow = follow  # type: ignore[attr-defined]
-        await app.on_looked(Looked(Place(feature="L0/1")))
+        await app.on_looked(Looked(Place("graph", feature="L0/1")))
         await pilot.press("ctrl+l")
-        await app.on_looked(Looked(Place(feature="L0/2")))
+        await app.on_looked(Looked(Place("graph", feature="L0/2")))
         await pilot.press("ctrl+l")
-        await app.on_looked(Looked(Place(feature="L0/3")))
+        await app.on_looked(Looked(Place("graph", feature="L0/3")))
+        await app.on_looked(Looked(Place("baselines", feature="L0/4")))  # a pane that is not on the screen
+        assert app.history.here.feature == "L0/3"
 
     drive(app, steps)
     assert told == ["L0/1", "L0/3"]

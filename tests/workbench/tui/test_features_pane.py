@@ -59,7 +59,7 @@ def test_given_the_list_when_the_cursor_rests_then_the_card_follows_and_the_othe
         await until(pilot, f"{SET} L0/3")
 
     app = run(project_directory, steps)
-    assert app.last(Looked).place == Place(dictionary=SET, feature="L0/3")
+    assert app.last(Looked).place == Place("features", dictionary=SET, feature="L0/3")
 
 
 def test_given_orders_when_cycled_then_rows_are_sorted_by_each(project_directory: Path) -> None:
@@ -155,9 +155,9 @@ def test_given_another_pane_that_looks_at_a_node_then_its_card_is_shown_and_the_
     async def steps(pilot: Pilot[int]) -> None:
         await opened(pilot)
         await typed(pilot, "layer:2", "64 features")
-        await pilot.press("escape", "1")
+        await pilot.press("escape", "3")
         await pilot.pause()
-        pilot.app.post_message(Looked(Place(graph=GRAPH, node=f"{name}@{position}")))
+        pilot.app.post_message(Looked(Place("graph", graph=GRAPH, node=f"{name}@{position}")))
         await pilot.pause(0.3)
         pane = features_pane(pilot.app)  # type: ignore[arg-type]
         assert pane.card is not None

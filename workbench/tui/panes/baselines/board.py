@@ -18,7 +18,6 @@ from textual.widgets import Input, Static
 from tasks.baseline import AD_HOC
 from tasks.baseline_board import BoardBehaviour, board, find_pair, with_own_prompts
 from tasks.behaviours import Pair
-from workbench.tui.messages import Looked
 from workbench.tui.pane import Pane, Session
 from workbench.tui.panes.baselines.lines import BoardLines, Row, RowPlace, board_rows
 from workbench.tui.panes.baselines.reading import CardData, read_card
@@ -248,7 +247,7 @@ class BaselineBoard(Pane):
             )
             self._shown = (row.place, data)
             if pair is not None and self.display:
-                self.post_message(Looked(Place(prompt=pair.pair.clean)))
+                self.looks(Place(prompt=pair.pair.clean))
         self.query_one("#card Static", Static).update(_Fitted(self))
 
     def _card(self, width: int) -> RenderableType:

@@ -19,7 +19,6 @@ from store import features
 from store.errors import Missing, WorkbenchError
 from store.features import FeatureRow
 from tasks.graphs.active_features import Search
-from workbench.tui.messages import Looked
 from workbench.tui.pane import Pane, Session
 from workbench.tui.panes.features import reading
 from workbench.tui.panes.features.pages import PAGE, FeaturePages
@@ -300,7 +299,7 @@ class FeatureBrowser(Pane):
         await self._show_card(row.dictionary, row.name)
         if self.display:
             self.place = Place(dictionary=row.dictionary, feature=row.name).over(self.place)
-            self.post_message(Looked(Place(dictionary=row.dictionary, feature=row.name)))
+            self.looks(Place(dictionary=row.dictionary, feature=row.name))
 
     async def _show_card(self, dictionary: str, name: str) -> None:
         try:

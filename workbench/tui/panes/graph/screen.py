@@ -17,7 +17,7 @@ from textual.widgets import Static
 from store.errors import BadInput, WorkbenchError
 from store.features import FeatureRecord
 from store.graphs import GraphRecord
-from workbench.tui.messages import Looked, Told
+from workbench.tui.messages import Told
 from workbench.tui.pane import Pane, Session
 from workbench.tui.panes.graph.facts import feature_record, node_facts
 from workbench.tui.panes.graph.lens_tree import MARK_CELLS
@@ -236,7 +236,7 @@ class GraphScreen(Pane):
         place = Place("graph", record.prompt, record.id, name, record.dictionary if feature else "", feature)
         if place != self.looked:
             self.looked = place
-            self.post_message(Looked(place))
+            self.looks(place)
 
     async def _know(self, shown: Shown, line: TreeLine) -> None:
         node, dictionary = line.node, shown.graph.record.dictionary

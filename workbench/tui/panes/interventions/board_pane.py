@@ -17,7 +17,6 @@ from store.errors import Missing
 from tasks.graphs.edit import Edit
 from tasks.graphs.edit_ground import EditGround, load_edit_ground
 from tasks.graphs.feature_name import FeatureName
-from workbench.tui.messages import Looked
 from workbench.tui.pane import Pane, Session
 from workbench.tui.panes.interventions.board import Board, Entry, parsed
 from workbench.tui.panes.interventions.completion import fault_of, offers
@@ -184,7 +183,7 @@ class BoardPane(Pane):
         self._draw_card()
         entry = self._entry
         if entry is not None and self.display and isinstance(entry.edit.subject, FeatureName):
-            self.post_message(Looked(self.place_of(entry.edit)))
+            self.looks(self.place_of(entry.edit))
 
     def place_of(self, edit: Edit) -> Place:
         """Where the feature of an edit is to be seen; its first, if it names many."""
@@ -305,7 +304,7 @@ class BoardPane(Pane):
         """The board is no longer that of a stored intervention: coming back to the pane does not bring that up."""
         if self._shown != NOT_STORED:
             self._shown = NOT_STORED
-            self.post_message(Looked(Place(intervention=NOT_STORED)))
+            self.looks(Place(intervention=NOT_STORED))
 
     def _step(self, board: Board | None) -> None:
         if board is None:

@@ -16,7 +16,7 @@ from store.interventions import InterventionRecord
 from tasks.graphs.edit_ground import EditGround
 from tasks.intervene import Params
 from workbench.tui.actions import bindings
-from workbench.tui.messages import EditsSent, Looked, Told
+from workbench.tui.messages import EditsSent, Told
 from workbench.tui.pane import Session
 from workbench.tui.panes.interventions import asking
 from workbench.tui.panes.interventions.board import Board, parsed, stored_board, with_sent
@@ -301,7 +301,7 @@ class Interventions(OptionsPane):
         self.measuring.documents[board.params(board.active, swept=record.sweep is not None)] = document
         await self.change(board)
         self._shown = intervention_id
-        self.post_message(Looked(Place(intervention=intervention_id)))
+        self.looks(Place(intervention=intervention_id))
         lines = self.query_one("#board", LineList)
         lines.cursor = len(board.entries) if len(board.entries) > 1 else 0
         lines.focus()
