@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from threading import Event
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from store.errors import Damaged, Missing
 from store.project import Project
 from tasks.context import Context, ProgressSink
-from tasks.packs.expected import EXPECTED_NAME, Claim, Tolerance, read_claims
+from tasks.packs.expected import EXPECTED_NAME, Claim, Tolerance, Tolerances, read_claims
 
 if TYPE_CHECKING:
     from tasks.graphs.view import GraphView
@@ -91,9 +91,9 @@ class _Check:
         compares = is_comparable(self.opened)
         changed = [*altered(self.opened, self.surroundings.draw)] if compares else []
         claims, own = read_claims((self.opened.documents / EXPECTED_NAME).read_bytes())
-        tolerance = self.tolerance or own
+        tolerances = own if self.tolerance is None else replace(own, usual=self.tolerance)
         model, reason = self._model(changed)
-        comparisons = [] if model is None else self._computed(model, fresh, claims, tolerance)
+        comparisons = [] if model is None else self._computed(model, fresh, claims, tolerances)
         moved = sum(len(each.moved) for each in comparisons)
         failed = any(each.outcome == "failed" for each in comparisons)
         return {
@@ -104,7 +104,7 @@ class _Check:
             "documents_compared": compares,
             "altered": changed,
             "model": self._model_files(),
-            "tolerance": asdict(tolerance),
+            "tolerance": tolerances.document(),
             "from_scratch": self.from_scratch,
             "computed": model is not None,
             "reason": reason,
@@ -116,16 +116,16 @@ class _Check:
         }
 
     def _computed(
-        self, model: LanguageModel, fresh: Path, claims: Sequence[Claim], tolerance: Tolerance
+        self, model: LanguageModel, fresh: Path, claims: Sequence[Claim], tolerances: Tolerances
     ) -> list[Comparison]:
         """Every job beside its claim, in the pack's project or in an empty one."""
         from tasks.packs.replay import replayed
 
         context = replace(self.surroundings, _model=model)
         if not self.from_scratch:
-            return [*replayed(self.opened, context, claims, tolerance, False)]
+            return [*replayed(self.opened, context, claims, tolerances, False)]
         with Project.create(fresh, self.opened.project.model, version("workbench")) as empty:
-            return [*replayed(self.opened, replace(context, project=empty), claims, tolerance, True)]
+            return [*replayed(self.opened, replace(context, project=empty), claims, tolerances, True)]
 
     def _model(self, changed: list[dict[str, Any]]) -> tuple[LanguageModel | None, str]:
         """The model, or None and why nothing can be computed; one that is not the pack's is among the `changed`."""
@@ -139,10 +139,14 @@ class _Check:
         except Damaged as error:
             changed.append({"name": "model.json", "what": f"is not the model on this machine: {error.fault}"})
             return None, str(error)
-        for name, value in vars(describe_model(model, record.device, record.dtype)).items():
-            if name != "spec" and value != (said := getattr(record, name)):
-                changed.append({"name": "model.json", "what": f"says {name} {said!r}, and the model has {value!r}"})
-        return model, ""
+        found = vars(describe_model(model, record.device, record.dtype))
+        wrong = [(name, getattr(record, name), value) for name, value in found.items() if name != "spec"]
+        wrong = [(name, said, value) for name, said, value in wrong if said != value]
+        changed += [
+            {"name": "model.json", "what": f"says {name} {said!r}, and the model has {value!r}"}
+            for name, said, value in wrong
+        ]
+        return (None, "the model is not as the pack describes it") if wrong else (model, "")
 
     def _model_files(self) -> dict[str, Any]:
         """How many files of the model are, byte for byte, those of who packed; converted ones may differ."""

@@ -13,7 +13,7 @@ from store.jobs import Job
 from store.pack_format import HEADER_NAME, PackHeader
 from store.project import Project
 from store.project_rows import as_lines
-from tasks.packs.expected import EXPECTED_NAME, Tolerance, claims_of, write_claims
+from tasks.packs.expected import EXPECTED_NAME, Tolerances, claims_of, write_claims
 from tasks.packs.figures import figures_of
 from tasks.packs.readme import LICENCES_NAME, README_NAME, licences, readme
 from tasks.packs.session import commands, notebook, script, session_steps
@@ -70,7 +70,7 @@ def documents(contents: Contents) -> dict[str, bytes]:
            for step in steps},
         **_graphs(project),
         **figures_of(project, finished, contents.draw),
-        EXPECTED_NAME: write_claims(claims, Tolerance()),
+        EXPECTED_NAME: write_claims(claims, Tolerances()),
         COMMANDS_NAME: commands(steps, project.model),
         SCRIPT_NAME: script(steps, project.model, version).encode(),
         NOTEBOOK_NAME: notebook(steps, project.model, version).encode(),

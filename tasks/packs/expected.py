@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from store.errors import Damaged
@@ -59,6 +59,40 @@ class Tolerance:
         return abs(got - expected) <= self.allowed(expected)
 
 
+LOOSER = {
+    "sign_agreement": Tolerance(0.25, 0.0),
+    "swaps.spearman": Tolerance(0.05, 0.0),
+    "below_noise": Tolerance(2.0, 0.1),
+}
+"""Shares and ranks among effects that may be nothing but rounding: another number of threads moves them."""
+
+
+@dataclass(frozen=True)
+class Tolerances:
+    """The tolerance of each number: the usual one, unless a part of its name has a looser one."""
+
+    usual: Tolerance = Tolerance()
+    looser: Mapping[str, Tolerance] = field(default_factory=lambda: dict(LOOSER))
+
+    def of(self, number: str) -> Tolerance:
+        """The tolerance of the number of that name."""
+        return next((found for part, found in self.looser.items() if part in number), self.usual)
+
+    def document(self) -> dict[str, Any]:
+        """As `expected.json` and `--json` have them."""
+        return asdict(self.usual) | {"looser": {part: asdict(found) for part, found in self.looser.items()}}
+
+    @classmethod
+    def read(cls, document: Mapping[str, Any]) -> Tolerances:
+        """From a document; raises `KeyError`, `TypeError`, `ValueError` or `AttributeError` for one that holds none."""
+        looser = {str(part): _tolerance(found) for part, found in document["looser"].items()}
+        return cls(_tolerance(document), looser)
+
+
+def _tolerance(document: Mapping[str, Any]) -> Tolerance:
+    return Tolerance(float(document["absolute"]), float(document["relative"]))
+
+
 @dataclass(frozen=True)
 class Claim:
     """What one job printed."""
@@ -88,24 +122,24 @@ def headlines(kind: str, names: Collection[str]) -> list[str]:
     return sorted(names, key=lambda name: (name.count("[") + name.count("."), name))[:MOST_HEADLINES]
 
 
-def write_claims(claims: Sequence[Claim], tolerance: Tolerance) -> bytes:
+def write_claims(claims: Sequence[Claim], tolerances: Tolerances) -> bytes:
     """The claims as an entry of a pack."""
-    document = {"tolerance": asdict(tolerance), "jobs": [asdict(claim) for claim in claims]}
+    document = {"tolerance": tolerances.document(), "jobs": [asdict(claim) for claim in claims]}
     return (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode()
 
 
-def read_claims(content: bytes) -> tuple[list[Claim], Tolerance]:
+def read_claims(content: bytes) -> tuple[list[Claim], Tolerances]:
     """The claims of an entry; `Damaged` if it does not hold any."""
     try:
         document = json.loads(content)
-        tolerance = Tolerance(*(float(document["tolerance"][name]) for name in ("absolute", "relative")))
+        tolerances = Tolerances.read(document["tolerance"])
         claims = [
             Claim(int(each["job"]), str(each["kind"]), {name: float(n) for name, n in each["numbers"].items()})
             for each in document["jobs"]
         ]
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise Damaged(f"{EXPECTED_NAME} cannot be read", "get the pack again from who made it") from error
-    return claims, tolerance
+    return claims, tolerances
 
 
 def numbers(document: Any, path: str = "") -> Iterator[tuple[str, float]]:

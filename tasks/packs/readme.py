@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from tasks.packs.expected import Claim, Tolerance, headlines
+from tasks.packs.expected import Claim, Tolerances, headlines
 
 if TYPE_CHECKING:
     from store.pack_format import PackHeader
@@ -128,12 +128,13 @@ def _findings(tables: Tables) -> Iterator[str]:
 
 
 def _headline_table(claims: Sequence[Claim]) -> Iterator[str]:
-    tolerance = Tolerance()
+    tolerances = Tolerances()
     yield from ("| job | number | expected | tolerance |", "| --- | --- | --- | --- |")
     for claim in claims:
         for name in headlines(claim.kind, claim.numbers):
             value = claim.numbers[name]
-            yield f"| {claim.job} {claim.kind} | {_code(name)} | {value:.6g} | {tolerance.allowed(value):.2g} |"
+            allowed = tolerances.of(name).allowed(value)
+            yield f"| {claim.job} {claim.kind} | {_code(name)} | {value:.6g} | {allowed:.2g} |"
 
 
 def _line(text: str) -> str:

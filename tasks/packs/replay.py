@@ -11,7 +11,7 @@ from store import jobs
 from store.errors import Cancelled, Missing, WorkbenchError
 from tasks.command_line import command_line
 from tasks.execute import execute
-from tasks.packs.expected import Claim, Tolerance, numbers
+from tasks.packs.expected import Claim, Tolerances, numbers
 from tasks.packs.session import Step, session_steps
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Comparison:
         }
 
 
-def compared(claim: Claim, document: Mapping[str, Any], tolerance: Tolerance) -> list[dict[str, Any]]:
+def compared(claim: Claim, document: Mapping[str, Any], tolerances: Tolerances) -> list[dict[str, Any]]:
     """Each number of a claim beside that of a document."""
     got = dict(numbers(document))
     return [
@@ -61,15 +61,15 @@ def compared(claim: Claim, document: Mapping[str, Any], tolerance: Tolerance) ->
             "number": name,
             "expected": (expected := claim.numbers.get(name)),
             "got": (now := got.get(name)),
-            "tolerance": None if expected is None else tolerance.allowed(expected),
-            "holds": expected is not None and now is not None and tolerance.holds(expected, now),
+            "tolerance": None if expected is None else tolerances.of(name).allowed(expected),
+            "holds": expected is not None and now is not None and tolerances.of(name).holds(expected, now),
         }
         for name in [*claim.numbers, *sorted(got.keys() - claim.numbers.keys())]
     ]
 
 
 def replayed(
-    opened: OpenedPack, context: Context, claims: Sequence[Claim], tolerance: Tolerance, from_scratch: bool
+    opened: OpenedPack, context: Context, claims: Sequence[Claim], tolerances: Tolerances, from_scratch: bool
 ) -> Iterator[Comparison]:
     """Run the jobs again in order: on what the pack holds or, `from_scratch`, on what the ones before made anew."""
     db = opened.project.db
@@ -80,14 +80,14 @@ def replayed(
     with context.stage("compute again", len(steps), "jobs") as stage:
         for step in steps:
             if from_scratch:
-                yield _again(step, context, documents, claim_of.get(step.job.id), tolerance)
+                yield _again(step, context, documents, claim_of.get(step.job.id), tolerances)
             elif step.job.id in claim_of:
-                yield _on_stored(step, context, claim_of[step.job.id], tolerance, lacking)
+                yield _on_stored(step, context, claim_of[step.job.id], tolerances, lacking)
             stage.advance()
 
 
 def _on_stored(
-    step: Step, context: Context, claim: Claim, tolerance: Tolerance, lacking: Mapping[str, list[int]]
+    step: Step, context: Context, claim: Claim, tolerances: Tolerances, lacking: Mapping[str, list[int]]
 ) -> Comparison:
     comparison = _Opening(step)
     if step.job.kind not in ON_STORED:
@@ -97,7 +97,7 @@ def _on_stored(
     unheld = next((d for d, graphs in lacking.items() if graph in graphs or (not graph and d == name)), None)
     if unheld is not None:
         return comparison.ended("skipped", f"the weights of {unheld} are not in the pack")
-    return comparison.run(step.params, context, claim, tolerance, {})
+    return comparison.run(step.params, context, claim, tolerances, {})
 
 
 def _again(
@@ -105,12 +105,12 @@ def _again(
     context: Context,
     documents: dict[int, Mapping[str, Any]],
     claim: Claim | None,
-    tolerance: Tolerance,
+    tolerances: Tolerances,
 ) -> Comparison:
     comparison = _Opening(step)
     if absent := sorted(set(step.needs.values()) - documents.keys()):
         return comparison.ended("skipped", f"it needs job {absent[0]}, which was not computed")
-    return comparison.run(step.renamed(documents), context, claim, tolerance, documents)
+    return comparison.run(step.renamed(documents), context, claim, tolerances, documents)
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ class _Opening:
         params: Params,
         context: Context,
         claim: Claim | None,
-        tolerance: Tolerance,
+        tolerances: Tolerances,
         documents: dict[int, Mapping[str, Any]],
     ) -> Comparison:
         """Run it and compare; its document is put among `documents`."""
@@ -144,7 +144,7 @@ class _Opening:
         except WorkbenchError as error:
             return self.ended("failed", str(error))
         documents[self.step.job.id] = document
-        return self.ended("computed", "", [] if claim is None else compared(claim, document, tolerance))
+        return self.ended("computed", "", [] if claim is None else compared(claim, document, tolerances))
 
 
 def _absent_input(params: Params) -> str | None:

@@ -57,7 +57,8 @@ def _tolerance(pack: Path, absolute: float | None, relative: float | None) -> To
 
     if absolute is None and relative is None:
         return None
-    _, own = read_claims(read_entry(pack, EXPECTED_NAME))
+    _, tolerances = read_claims(read_entry(pack, EXPECTED_NAME))
+    own = tolerances.usual
     return Tolerance(own.absolute if absolute is None else absolute, own.relative if relative is None else relative)
 
 
