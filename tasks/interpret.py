@@ -1,34 +1,36 @@
-"""Index: density, strongest examples, histogram and promoted tokens of every feature, made searchable (METHOD §7)."""
+"""Index: density, moments, strongest examples, neighbours and promoted tokens of every feature, searchable (METHOD §7).
+
+One streamed pass for all layers, of state that does not grow with the text; it resumes, and parts of it can be made on
+several machines and joined.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from store.contexts import N_CONTEXTS, TOKENS_AFTER, TOKENS_BEFORE, pack_contexts
-from store.contexts import Context as StoredContext
+from store import jobs
 from store.errors import BadInput
-from store.search import Example, encodable, index_feature, pack_examples
 from tasks.params import Params as _Params
 from tasks.params import option
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from store.features import FeatureRecord
     from store.project import Project
+    from store.search import Example
     from tasks.context import Context
     from tasks.corpora.tokens import ContextReader
     from tasks.dictionaries.corpus_text import CorpusText
     from tasks.dictionaries.dictionary_set import DictionarySet
-    from tasks.dictionaries.feature_statistics import FeatureStatistics, FeatureSummary
-    from tasks.dictionaries.shards import ShardRows
+    from tasks.indexing.describe import DescribedFeature, DescribedLayer
+    from tasks.indexing.sources import Share, Source
+    from tasks.indexing.text_pass import TextPass
     from tasks.model.language_model import LanguageModel
 
-_EXAMPLES_IN_SEARCH = 5
-_TOKENS_BEFORE_IN_SEARCH, _TOKENS_AFTER_IN_SEARCH = 4, 1
+_PARTS = "activations"
+"""The folder of a project that part files lie in."""
 _TOKENS_BEFORE_IN_CARD, _TOKENS_AFTER_IN_CARD = 12, 4
 
 
@@ -45,22 +47,10 @@ class Params(_Params):
     examples: int = option(20, "Strongest contexts kept a feature.", ge=1, le=255)
     promoted: int = option(10, "Promoted and suppressed tokens kept a feature.", ge=1)
     seed: int = option(0, "Decides which documents are read when streaming.", ge=0)
-
-
-@dataclass(frozen=True)
-class IndexedFeature:
-    """One feature, described."""
-
-    feature: int
-    summary: FeatureSummary
-    promoted: list[tuple[str, float]]
-    suppressed: list[tuple[str, float]]
-    fires_on: list[str]
-    """The tokens of its strongest examples, each once, strongest first."""
-    example_text: str
-    """What search finds it by, beside promoted tokens: the words around its strongest examples."""
-    contexts: list[StoredContext]
-    """Its strongest examples as texts, for the card."""
+    neighbours: int = option(10, "Nearest features kept a feature, by decoder and by co-activation.", ge=0, le=100)
+    part: str = option("", "Read this share of the text alone, as 2/4, and leave a part file for --merge.")
+    merge: bool = option(False, "Join the part files of an index with these options, in place of reading text.")
+    checkpoint: int = option(100_000, "A killed index goes on from the last of so many.", unit="tokens", ge=1)
 
 
 @dataclass(frozen=True)
@@ -69,26 +59,53 @@ class Result:
 
     params: Params
     n_tokens: int
-    layers: dict[int, list[IndexedFeature]]
+    corpus_hash: str
+    layers: dict[int, DescribedLayer]
     token_texts: dict[int, str]
-    """Of the tokens in contexts."""
+    """Of the tokens in contexts, and some more."""
+    state_bytes: tuple[int, int]
+    """What the state of the pass took at its end: what adds up, and the examples."""
+    parts: list[str]
+    """The part files that were joined, if any."""
 
     def save(self, project: Project, job_id: int) -> dict[str, Any]:
-        """The rows of tables `feature`, `example` and the search index, in place of older ones; labels stay."""
-        from tasks.dictionaries.loading import dictionary_ids
+        """The rows of tables `feature`, `feature_detail`, `example`, `context` and the search index, in place of older
+        ones; labels and stars stay."""
+        from tasks.indexing.rows import save_features
 
-        ids = dictionary_ids(project, self.params.dictionary)
-        texts = ((token, encodable(text)) for token, text in self.token_texts.items())
-        project.db.conn.executemany("INSERT OR REPLACE INTO token_text (token, text) VALUES (?, ?)", texts)
-        for layer, features in self.layers.items():
-            labels = _forget(project, ids[layer])
-            for feature in features:
-                _insert(project, ids[layer], feature, labels.get(feature.feature, ""))
+        save_features(project, self.params.dictionary, self.layers, self.token_texts)
+        _forget_checkpoints(self.params, project)
+        n_features = sum(len(layer.features) for layer in self.layers.values())
         return {
             "dictionary": self.params.dictionary,
             "tokens": self.n_tokens,
-            "features": sum(map(len, self.layers.values())),
-            "layers": [_layer_document(layer, features) for layer, features in self.layers.items()],
+            "features": n_features,
+            "corpus_hash": self.corpus_hash,
+            "state_bytes_a_feature": self.state_bytes[0] / max(1, n_features),
+            "example_bytes_a_feature": self.state_bytes[1] / max(1, n_features),
+            "parts": self.parts,
+            "layers": [_layer_document(layer, held.features) for layer, held in self.layers.items()],
+        }
+
+
+@dataclass(frozen=True)
+class PartResult:
+    """A share of the text, counted in and left in a file."""
+
+    params: Params
+    n_tokens: int
+    corpus_hash: str
+    file: str
+
+    def save(self, project: Project, job_id: int) -> dict[str, Any]:
+        """No rows: those come when the parts are joined."""
+        _forget_checkpoints(self.params, project)
+        return {
+            "dictionary": self.params.dictionary,
+            "part": self.params.part,
+            "tokens": self.n_tokens,
+            "corpus_hash": self.corpus_hash,
+            "file": self.file,
         }
 
 
@@ -112,37 +129,106 @@ class FeatureCard:
     contexts: list[FeatureContext]
 
 
-def run(params: Params, context: Context) -> Result:
-    """One pass over the rows of each layer, then each feature's words."""
-    from tasks.corpora.tokens import ContextReader
-    from tasks.dictionaries.corpus_text import SPLITS
-    from tasks.dictionaries.feature_statistics import FeatureStatistics
-    from tasks.dictionaries.loading import refuse_transcoders
+def run(params: Params, context: Context) -> Result | PartResult:
+    """One pass over the text for all layers, or over a part of it; then each feature's words."""
+    from tasks.indexing.sources import Share
+
+    share = Share.parse(params.part)
+    if params.merge and share.of > 1:
+        raise BadInput("--merge joins parts and --part makes one", "give one of them")
+    held = context.dictionary_set(params.dictionary)
+    layers = _layers(params, context.model, held)
+    if params.merge:
+        state, parts = _joined(params, context)
+    else:
+        state, parts = _read(params, context, held, layers, share), []
+    if share.of > 1:
+        return _part_result(params, context, share, state)
+    return _described(params, context, held, state, parts)
+
+
+def _read(params: Params, context: Context, held: DictionarySet, layers: list[int], share: Share) -> TextPass:
+    """The pass; one that was interrupted goes on where it was."""
+    from tasks.indexing.text_pass import TextPass, read_text, resumed
+    from tasks.training.checkpoints import Checkpoints
 
     model = context.model
-    if params.dictionary == "neurons":
-        raise BadInput("neurons have no rows to describe", "name a trained set")
-    refuse_transcoders(params.dictionary, "index")
-    held = context.dictionary_set(params.dictionary)
-    layers = _layers(params, model, held)
-    statistics = {layer: FeatureStatistics(held[layer], params.examples) for layer in layers}
+    source, n_rows = _source(params, context, held, layers)
+    checkpoints = Checkpoints.of(context.project, _key(params, context.project, with_source=True))
+    state = resumed(checkpoints, source, model.device, context.progress.note)
+    if state is None:
+        state = TextPass.empty(held, layers, params.examples, model.device)
+    seen = sum(layer.n_tokens for layer in state.layers.values())
+    with context.stage("reading activations", n_rows * len(layers) / share.of, "tokens x layers") as stage:
+        stage.advance(seen)
+        return read_text(state, source, share, held, stage.advance, checkpoints, params.checkpoint)
+
+
+def _source(params: Params, context: Context, held: DictionarySet, layers: list[int]) -> tuple[Source, int]:
+    """Where rows come from, and about how many there are a layer."""
+    from tasks.dictionaries.activations import CapturedActivations
+    from tasks.dictionaries.protocol import Site
+    from tasks.indexing.sources import StreamedSource, open_capture
+
+    model = context.model
     text = corpus_text(context.project, params.model_dump(), model)
-    total = len(layers) * sum(map(text.n_rows, SPLITS))
-    with context.stage("reading activations", total, "tokens x layers") as stage:
-        for layer, rows in _rows(params, context, text, layers):
-            statistics[layer].add(rows.h, rows.documents, rows.positions)
-            stage.advance(len(rows.h))
-    reader = ContextReader(model, text.corpus)
-    described = {}
+    reads = held[layers[0]].reads
+    if not params.capture:
+        return StreamedSource(model, text, layers, "mlp" if reads is Site.MLP_INPUT else "down"), params.tokens
+    if reads is not Site.MLP_HIDDEN:
+        raise BadInput(
+            f"{params.dictionary} reads the MLP's input, and a capture holds its hidden activations",
+            "leave --capture away: the text is streamed through the model",
+        )
+    captured = CapturedActivations.open(context.project, params.capture, layers)
+    return open_capture(captured, text), captured.n_rows + captured.n_validation_rows
+
+
+def _joined(params: Params, context: Context) -> tuple[TextPass, list[str]]:
+    """The parts of this index that lie in the project's folder, as one."""
+    from tasks.indexing.text_pass import joined
+
+    project = context.project
+    key = _key(params, project, with_source=False)
+    state, paths = joined(project.directory / _PARTS, key, context.model.device, context.progress.note)
+    return state, [path.relative_to(project.directory).as_posix() for path in paths]
+
+
+def _part_result(params: Params, context: Context, share: Share, state: TextPass) -> PartResult:
+    from tasks.indexing.text_pass import write_part
+
+    project = context.project
+    path = write_part(project.directory / _PARTS, _key(params, project, with_source=False), share, state)
+    return PartResult(params, state.n_tokens, state.corpus_hash, path.relative_to(project.directory).as_posix())
+
+
+def _described(params: Params, context: Context, held: DictionarySet, state: TextPass, parts: list[str]) -> Result:
+    from tasks.indexing.describe import TokenTexts, described
+
+    model = context.model
+    corpus = corpus_text(context.project, params.model_dump(), model).corpus
+    texts = TokenTexts(model)
+    layers = {layer: (held[layer], each) for layer, each in state.layers.items()}
+    found = {}
     with context.stage("describing features", len(layers), "layers") as stage:
-        for layer in layers:
-            described[layer] = _described(params, model, held, layer, statistics[layer], reader)
+        for layer, features in described(model, layers, corpus, texts, params.promoted, params.neighbours):
+            found[layer] = features
             stage.advance()
-    tokens = {
-        token for layer in described.values() for feature in layer for c in feature.contexts for token in c.tokens
-    }
-    texts = {token: model.token_text(token) for token in sorted(tokens)}
-    return Result(params, next(iter(statistics.values())).n_tokens, described, texts)
+    adding, examples = (
+        sum(sizes) for sizes in zip(*(each.state_bytes() for each in state.layers.values()), strict=True)
+    )
+    return Result(params, state.n_tokens, state.corpus_hash, found, texts.known, (adding, examples), parts)
+
+
+def _key(params: Params, project: Project, *, with_source: bool) -> str:
+    """Stands for all that decides the state of a pass; without its source, that is for all parts of one index, which
+    may be made on several machines and are checked by the hash of their text."""
+    said_last = {"merge", "checkpoint", "promoted", "neighbours"}
+    left_out = said_last if with_source else {*said_last, "part", "corpus"}
+    sql = "SELECT layer, hash FROM dictionary JOIN file ON file.id = file_id WHERE name = ? ORDER BY layer"
+    weights = project.db.execute(sql, [params.dictionary]).fetchall()
+    deciding = json.dumps([params.model_dump(exclude=left_out), [list(row) for row in weights]], sort_keys=True)
+    return jobs.params_hash("index", deciding, project.model.revision)
 
 
 def feature_card(project: Project, model: LanguageModel, name: str, dictionary: str | None = None) -> FeatureCard:
@@ -188,81 +274,6 @@ def _layers(params: Params, model: LanguageModel, held: DictionarySet) -> list[i
     return chosen
 
 
-def _rows(params: Params, context: Context, text: CorpusText, layers: list[int]) -> Iterator[tuple[int, ShardRows]]:
-    """(layer, rows) from the capture, or from the model."""
-    from tasks.dictionaries.activations import CapturedActivations
-    from tasks.dictionaries.corpus_text import SPLITS
-    from tasks.dictionaries.shards import ShardRows
-    from tasks.model.hidden import stream_hidden
-
-    if params.capture:
-        captured = CapturedActivations.open(context.project, params.capture, layers)
-        for layer in layers:
-            for split in SPLITS:
-                yield from ((layer, rows) for rows in captured.pieces(layer, split))
-        return
-    for split in SPLITS:
-        for streamed in stream_hidden(context.model, text.windows(split), layers):
-            for layer, h in streamed.hidden.items():
-                yield layer, ShardRows(h, streamed.documents, streamed.positions)
-
-
-def _described(
-    params: Params,
-    model: LanguageModel,
-    held: DictionarySet,
-    layer: int,
-    statistics: FeatureStatistics,
-    reader: ContextReader,
-) -> list[IndexedFeature]:
-    from tasks.dictionaries.logit_lens import token_weights
-
-    weights = token_weights(model, held[layer], params.promoted)
-    summaries = [statistics.summary(feature) for feature in range(held[layer].n_features)]
-    in_search = [summary.examples[:_EXAMPLES_IN_SEARCH] for summary in summaries]
-    reader.prefetch(example.document for summary in summaries for example in summary.examples[:N_CONTEXTS])
-    return [
-        IndexedFeature(
-            feature,
-            summary,
-            _ranked(model, weights.promoted[feature], weights.promoted_logits[feature]),
-            _ranked(model, weights.suppressed[feature], weights.suppressed_logits[feature]),
-            _fires_on(model, reader, in_search[feature]),
-            "\n".join(_words(model, reader, example) for example in in_search[feature]),
-            _contexts(reader, summary),
-        )
-        for feature, summary in enumerate(summaries)
-    ]
-
-
-def _ranked(model: LanguageModel, tokens: Tensor, logits: Tensor) -> list[tuple[str, float]]:
-    """Token texts with their logits."""
-    return [(model.token_text(token), logit) for token, logit in zip(tokens.tolist(), logits.tolist(), strict=True)]
-
-
-def _fires_on(model: LanguageModel, reader: ContextReader, examples: Sequence[Example]) -> list[str]:
-    """Texts of the tokens at the examples, each once."""
-    found = (reader.read_context(example.document, example.position, 0, 0) for example in examples)
-    return list(dict.fromkeys(model.token_text(context.tokens[context.at]) for context in found))
-
-
-def _words(model: LanguageModel, reader: ContextReader, example: Example) -> str:
-    """A few tokens around an example, as text."""
-    found = reader.read_context(example.document, example.position, _TOKENS_BEFORE_IN_SEARCH, _TOKENS_AFTER_IN_SEARCH)
-    return str(model.tokenizer.decode(found.tokens))
-
-
-def _contexts(reader: ContextReader, summary: FeatureSummary) -> list[StoredContext]:
-    """The strongest examples with their tokens, and the feature's activation on each."""
-    found = []
-    for example, window in zip(summary.examples, summary.windows, strict=False):
-        text = reader.read_context(example.document, example.position, TOKENS_BEFORE, TOKENS_AFTER)
-        first = TOKENS_BEFORE - text.at
-        values = tuple(window[first : first + len(text.tokens)])
-        found.append(StoredContext(*example, tuple(text.tokens), values, text.at))
-    return found
-
-
 def _context(model: LanguageModel, reader: ContextReader, example: Example) -> FeatureContext:
     """A card's context: the token with more around it."""
     found = reader.read_context(example.document, example.position, _TOKENS_BEFORE_IN_CARD, _TOKENS_AFTER_IN_CARD)
@@ -270,48 +281,14 @@ def _context(model: LanguageModel, reader: ContextReader, example: Example) -> F
     return FeatureContext(*example, texts[: found.at], texts[found.at], texts[found.at + 1 :])
 
 
-def _forget(project: Project, dictionary_id: int) -> dict[int, str]:
-    """Remove what an earlier index said of this layer; returns the labels that features had."""
-    sql = "SELECT feature, label FROM feature WHERE dictionary_id = ? AND label != ''"
-    labels = {int(feature): str(label) for feature, label in project.db.execute(sql, [dictionary_id]).fetchall()}
-    project.db.execute(
-        "DELETE FROM feature_fts WHERE rowid IN (SELECT id FROM feature WHERE dictionary_id = ?)", [dictionary_id]
-    )
-    project.db.execute("DELETE FROM feature WHERE dictionary_id = ?", [dictionary_id])
-    return labels
+def _forget_checkpoints(params: Params, project: Project) -> None:
+    from tasks.training.checkpoints import Checkpoints
+
+    Checkpoints.of(project, _key(params, project, with_source=True)).forget()
 
 
-def _insert(project: Project, dictionary_id: int, feature: IndexedFeature, label: str) -> None:
-    summary = feature.summary
-    cursor = project.db.execute(
-        "INSERT INTO feature (dictionary_id, feature, density, maximum, mean, histogram, promoted, suppressed,"
-        " fires_on, label) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        [
-            dictionary_id,
-            feature.feature,
-            summary.density,
-            summary.maximum,
-            summary.mean,
-            json.dumps(summary.histogram),
-            json.dumps(feature.promoted),
-            json.dumps(feature.suppressed),
-            json.dumps(feature.fires_on),
-            label,
-        ],
-    )
-    feature_id = int(cursor.lastrowid or 0)
-    project.db.execute(
-        "INSERT INTO example (feature_id, packed) VALUES (?, ?)", [feature_id, pack_examples(summary.examples)]
-    )
-    project.db.execute(
-        "INSERT INTO context (feature_id, words, packed) VALUES (?, ?, ?)",
-        [feature_id, encodable(feature.example_text), pack_contexts(feature.contexts)],
-    )
-    index_feature(project.db, feature_id, label, feature.example_text, " ".join(token for token, _ in feature.promoted))
-
-
-def _layer_document(layer: int, features: list[IndexedFeature]) -> dict[str, Any]:
-    densities = sorted(feature.summary.density for feature in features)
+def _layer_document(layer: int, features: Sequence[DescribedFeature]) -> dict[str, Any]:
+    densities = sorted(feature.density for feature in features)
     return {
         "layer": layer,
         "features": len(features),

@@ -42,7 +42,7 @@ def test_given_a_set_of_each_kind_when_traced_then_the_graph_closes_and_its_effe
         assert change["kl"] >= 0
 
 
-@pytest.mark.parametrize("command", ["evaluate", "index"])
+@pytest.mark.parametrize("command", ["evaluate"])
 def test_given_a_command_that_works_on_the_hidden_when_it_is_given_transcoders_then_it_says_so(
     tmp_path: Path, command: str
 ) -> None:
