@@ -97,6 +97,7 @@ def run(params: Params, context: Context) -> Result:
     A feature that has a label is left out, so the same command again continues where one was stopped.
     """
     from tasks.dictionaries.loading import NEURONS, refuse_transcoders
+    from tasks.indexed_text import indexed_text
     from tasks.labelling.evidence import EvidenceReader
 
     if params.dictionary == NEURONS:
@@ -107,7 +108,7 @@ def run(params: Params, context: Context) -> Result:
     result = Result(params, judge.name, len(records))
     if not records:
         return result
-    text = _text(params, context)
+    text = indexed_text(context.project, params.dictionary, context.model)
     with context.stage("reading text at random", 1, "pass") as stage:
         reader = EvidenceReader(text, context.dictionary_set(params.dictionary), records, params.sample, params.seed)
         stage.advance()
@@ -202,18 +203,3 @@ def _waiter(context: Context) -> Callable[[float], None]:
         context.check()
 
     return wait
-
-
-def _text(params: Params, context: Context) -> Any:
-    """The text that the set was indexed on; `Missing` if no index of it is in this project."""
-    import json
-
-    from store.errors import Missing
-    from tasks.interpret import corpus_text
-
-    sql = """SELECT params FROM job WHERE kind = 'index' AND state = 'succeeded'
-        AND json_extract(params, '$.dictionary') = ? ORDER BY id DESC LIMIT 1"""
-    row = context.project.db.execute(sql, [params.dictionary]).fetchone()
-    if row is None:
-        raise Missing(f"the set {params.dictionary!r} was not indexed here", "`workbench index` describes its features")
-    return corpus_text(context.project, json.loads(row[0]), context.model)

@@ -77,6 +77,13 @@ TASKS: dict[str, Task] = {
             "tasks.label",
             "features",
         ),
+        Task(
+            "feature-quality",
+            "Dead, dense, duplicated and token-bound features, and how few carry most of the variance.",
+            "tasks.feature_quality",
+            "features",
+            "quality",
+        ),
         Task("trace", "An attribution graph from input tokens through features to decisive logits.", "tasks.trace"),
         Task("intervene", "Ablate, scale, steer or swap features; what the logits do.", "tasks.intervene"),
         Task(

@@ -7,7 +7,7 @@ import torch
 from store.errors import BadInput
 from tasks.labelling import prompts
 from tasks.labelling.passages import Evidence, Question
-from tasks.labelling.scoring import Answers, Method
+from tasks.labelling.scoring import Answers, JudgeFailed, Method
 from tasks.model.decoding import continuations
 from tasks.model.language_model import LanguageModel
 
@@ -33,10 +33,12 @@ class ModelJudge:
         return self._model.spec
 
     def label(self, evidence: Evidence) -> str:
-        """A greedy continuation, cut to one line."""
-        tokens = self._tokens(prompts.label_request(evidence), prompts.LABEL_BEGINNING)
-        [written] = continuations(self._model, [tokens], _LABEL_TOKENS, 0.0, 0)
-        return prompts.read_label(written, self.name)
+        """A greedy continuation; a model that only repeats the question is asked for the words alone."""
+        try:
+            return prompts.read_label(self._written(prompts.label_request(evidence)), self.name)
+        except JudgeFailed:
+            words = self._written(prompts.words_request(evidence), prompts.WORDS_BEGINNING)
+            return prompts.read_words(words, self.name)
 
     @torch.no_grad()
     def answers(self, label: str, questions: Sequence[Question], method: Method) -> Answers:
@@ -49,6 +51,10 @@ class ModelJudge:
             for at, answer in zip(places, self._said([asked[at] for at in places]), strict=True):
                 found[at] = answer
         return found
+
+    def _written(self, request: str, beginning: str = "") -> str:
+        [written] = continuations(self._model, [self._tokens(request, beginning)], _LABEL_TOKENS, 0.0, 0)
+        return written
 
     def _said(self, asked: Sequence[Sequence[int]]) -> list[bool]:
         longest = max(map(len, asked))

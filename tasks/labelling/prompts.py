@@ -11,8 +11,8 @@ from tasks.labelling.passages import CLOSE, OPEN, Evidence, Question
 from tasks.labelling.scoring import Answers, JudgeFailed, Method
 
 SYSTEM = "You study what single features of a language model respond to. You answer briefly and exactly as asked."
-LABEL_BEGINNING = "The feature is active on"
-"""How the answer of a judge without instructions is begun for it."""
+WORDS_BEGINNING = "Words such as"
+"""How the answer to `words_request` is begun for the judge."""
 _THOUGHT = re.compile(r"<think>.*?(</think>|\Z)", re.DOTALL)
 _LIST = re.compile(r"\[\s*[01]\s*(?:,\s*[01]\s*)*\]")
 _WRAPPING = " \t\"'`*_“”‘’"
@@ -31,6 +31,19 @@ def label_request(evidence: Evidence) -> str:
         "What do the marked tokens, in their contexts, have in common that the other texts lack? "
         "Answer with one phrase of at most 15 words and nothing else."
     )
+
+
+def words_request(evidence: Evidence) -> str:
+    """The same in the simplest form, for a judge that loses its way among marks: each marked word with its text."""
+    pairs = (("".join(p.tokens[at] for at in sorted(p.active)), p.text) for p in evidence.shown)
+    texts = "\n".join(f'"{" ".join(words.split())}" in "{text}"' for words, text in pairs)
+    return f"{texts}\n\nDescribe these words in one short phrase."
+
+
+def read_words(answer: str, judge: str) -> str:
+    """The label in an answer that goes on from `WORDS_BEGINNING`: its items, each once."""
+    items = (item.strip(_WRAPPING + ".:-") for item in re.split(r"[,;\n]", answer))
+    return read_label(", ".join(dict.fromkeys(item for item in items if item)), judge)
 
 
 def yes_no_request(label: str, question: Question, method: Method) -> str:

@@ -15,8 +15,10 @@ def task_view(kind: str, document: dict[str, Any], project: Project, width: int)
     from workbench.tui.render.baseline import baseline_view
     from workbench.tui.render.document import document_view
     from workbench.tui.render.evaluation import evaluation_view
+    from workbench.tui.render.feature_quality import quality_view
     from workbench.tui.render.heads import heads_view, query_key_view
     from workbench.tui.render.intervention import intervention_view
+    from workbench.tui.render.label_scores import label_report
     from workbench.tui.render.training import training_view
     from workbench.tui.render.validation import validation_view
 
@@ -34,6 +36,10 @@ def task_view(kind: str, document: dict[str, Any], project: Project, width: int)
         return validation_view(document)
     if kind == "intervene":
         return intervention_view(document, width)
+    if kind == "label":
+        return label_report(document, width)
+    if kind == "feature-quality":
+        return quality_view(document, width)
     if kind == "heads":
         return heads_view(document)
     if kind == "qk":

@@ -170,3 +170,11 @@ def test_given_the_usual_forms_when_read_then_the_label_is_what_is_meant(answer:
 def test_given_no_label_when_read_then_it_fails(answer: str) -> None:
     with pytest.raises(JudgeFailed):
         prompts.read_label(answer, "judge")
+
+
+@pytest.mark.parametrize(
+    ("answer", "label"),
+    [(' "must", "must", "should"', "must, should"), (":\n- classes\n- subclasses\n- classes", "classes, subclasses")],
+)
+def test_given_a_list_of_words_when_read_then_each_is_said_once(answer: str, label: str) -> None:
+    assert prompts.read_words(answer, "judge") == label

@@ -7,9 +7,12 @@ from rich.cells import cell_len
 from rich.console import Console, RenderableType
 
 from store.features import FeatureRow
+from store.labels import FLOOR, LabelScore
 from tests.workbench.render.golden import assert_golden, printed
 from workbench.tui.render.feature_card import feature_card, histogram, logit_bars
+from workbench.tui.render.feature_quality import quality_view
 from workbench.tui.render.features import feature_line, feature_table, list_heading, neighbours_view
+from workbench.tui.render.label_scores import label_report
 
 HOSTILE = "\x1b]0;title\x07[/INST]\u202e\0"
 TOKENS = [" The", " capital", " of", HOSTILE, " is", " 東京"]
@@ -37,11 +40,45 @@ SILENT = CARD | {"density": 0.0, "maximum": 0.0, "histogram": [0] * 20, "context
 ROW = FeatureRow(5, "demo", 4, 91, "", 0.0123, 12.5, [(" Paris", 2.5), (HOSTILE, 1.0)], [HOSTILE, " 東京"], False)
 
 
+SCORES = [
+    LabelScore("detection", f"judge {HOSTILE}", 0.85, 10, 10).document(),
+    LabelScore("detection", FLOOR, 0.7, 10, 10).document(),
+    LabelScore("fuzzing", f"judge {HOSTILE}", 0.6, 5, 5, 1).document(),
+]
+LABELLED = {
+    "dictionary": HOSTILE, "judge": "m at host", "chosen": 3, "labelled": 2, "failed": 1, "median_detection": 0.85,
+    "median_detection_floor": 0.7, "median_fuzzing": None, "median_fuzzing_floor": None,
+    "features": [{"feature": "L4/91", "label": f"capitals {HOSTILE}", "scores": SCORES},
+                 {"feature": "L4/92", "label": "cities", "scores": []}],
+    "failures": [{"feature": "L4/93", "reason": f"m at host took too long {HOSTILE}"}],
+}  # fmt: skip
+QUALITY = {
+    "dictionary": HOSTILE, "thresholds": {"dense": 0.1, "ultra_dense": 0.5, "alike": 0.9, "bound": 0.9},
+    "indexed_tokens": 20000, "coverage_tokens": 4096,
+    "layers": [
+        {"layer": 4, "features": 100, "dead": 2, "dense": 3, "ultra_dense": 1, "duplicates": 4, "token_bound": 5,
+         "variance_explained": 0.7, "features_for_half": 10, "features_for_nine_tenths": 50,
+         "coverage": [{"features": k, "variance_explained": v}
+                      for k, v in ((1, -0.1), (10, 0.4), (50, 0.65), (100, 0.7))],
+         "densest": [{"feature": "L4/1", "density": 0.6}],
+         "alike": [{"feature": "L4/2", "other": "L4/3", "cosine": 0.99}],
+         "bound": [{"feature": "L4/4", "token": HOSTILE, "share": 1.0}]},
+        {"layer": 5, "features": 100, "dead": 0, "dense": 0, "ultra_dense": 0, "duplicates": 0, "token_bound": 0,
+         "variance_explained": None, "features_for_half": None, "features_for_nine_tenths": None, "coverage": [],
+         "densest": [], "alike": [], "bound": []},
+    ],
+}  # fmt: skip
+
+
 def neighbour(**likeness: Any) -> dict[str, Any]:
     return ROW.document() | likeness
 
 
 VIEWS: dict[str, RenderableType] = {
+    "scored_feature_card": feature_card(SILENT | {"label": "x", "labels": [
+        {"label": "x", "source": "judge", "created_at": "2026-01-02T03", "scores": SCORES}]}),
+    "label_report": label_report(LABELLED),
+    "feature_quality": quality_view(QUALITY),
     "silent_feature_card": feature_card(SILENT),
     "neighbours": neighbours_view(
         {"dictionary": HOSTILE, "feature": "L4/3", "layer": 4, "by_decoder": [neighbour(cosine=0.91)],
@@ -87,6 +124,13 @@ def test_given_stars_labels_and_silence_then_a_row_says_each_without_colour() ->
     assert feature_line(starred, 80).plain.startswith("★ L4/91")
     assert "capitals [red]" in feature_line(starred, 80).plain
     assert feature_line(FeatureRow(5, "demo", 4, 91, "", 0.0, 0.0, [], [], False), 80).plain.endswith("silent")
+
+
+def test_given_a_score_when_listed_then_it_stands_before_the_label_within_the_width() -> None:
+    scored = FeatureRow(5, "demo", 4, 91, "capitals " * 20, 0.01, 1.0, [], [], True, 0.85)
+    line = feature_line(scored, 60).plain
+    assert "  0.85 capitals" in line
+    assert cell_len(line) <= 60
 
 
 def test_given_counts_when_drawn_then_the_highest_column_is_full_and_edges_double() -> None:

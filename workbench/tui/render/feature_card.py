@@ -14,6 +14,7 @@ from rich.text import Text
 from workbench.tui.render.bars import bar, column, number, percent, sign, signed
 from workbench.tui.render.features import STAR
 from workbench.tui.render.heat_strip import heat_strip, strip_scale
+from workbench.tui.render.label_scores import score_lines
 from workbench.tui.render.tokens import fit, show_text, show_token
 
 LOWEST_OCTAVE = -10
@@ -73,6 +74,8 @@ def _head(card: Mapping[str, Any]) -> Iterator[Text]:
     if card.get("label"):
         written = f"  ({_by(changes[0])})" if changes else ""
         yield Text(show_text(str(card["label"]))).append(written, style="dim")
+        scores = score_lines(changes[0].get("scores") or []) if changes else []
+        yield from (Text(line, style="dim") for line in scores or ["not scored"])
     else:
         yield Text("no label", style="dim")
     for change in changes[1 : _SHOWN_LABELS + 1]:

@@ -61,7 +61,8 @@ def feature_line(row: FeatureRow, width: int, activity: tuple[float, float] | No
     line.append("  ")
     room = max(width - cell_len(line.plain), 0)
     if row.label:
-        return line.append(fit(show_text(row.label), room))
+        score = "" if row.label_score is None else f"{number(row.label_score, 2)} "
+        return line.append(score, style="dim").append(fit(show_text(row.label), max(room - len(score), 0)))
     if not row.maximum:
         return line.append(fit("silent", room), style="dim")
     return line.append(fit(about(row.fires_on, [token for token, *_ in row.promoted]), room), style="dim")
@@ -109,7 +110,8 @@ def _active_at(feature: Mapping[str, Any]) -> str:
 
 def _about(feature: Mapping[str, Any]) -> str:
     if feature.get("label"):
-        return show_text(str(feature["label"]))
+        score = feature.get("label_score")
+        return ("" if score is None else f"{number(score, 2)} ") + show_text(str(feature["label"]))
     return about(feature.get("fires_on", []), [token for token, *_ in feature.get("promoted", [])])
 
 
