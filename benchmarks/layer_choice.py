@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from tasks.behaviours import CheckedPair, check_pair, load_behaviours
+from tasks.behaviours import CheckedPair, check_behaviour, load_behaviours
 from tasks.model.embedded import EMBEDDED_SPEC
 from tasks.model.hidden import hidden_states
 from tasks.model.language_model import LanguageModel
@@ -56,8 +56,7 @@ def carried(model: LanguageModel, pair: CheckedPair) -> Tensor | None:
 
 def _pairs(model: LanguageModel) -> Iterator[CheckedPair]:
     for behaviour in load_behaviours().values():
-        for pair in behaviour.pairs:
-            checked = check_pair(model, pair)
+        for checked in check_behaviour(model, behaviour).pairs.values():
             if checked.equal_length and checked.rival is not None:
                 yield checked
 

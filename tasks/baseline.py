@@ -16,7 +16,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from store.errors import BadInput
-from tasks.behaviours import OWN_DIRECTORY, Behaviour, CheckedPair, Pair, check_pair, choose_behaviours
+from tasks.behaviours import (
+    OWN_DIRECTORY,
+    Behaviour,
+    CheckedBehaviour,
+    CheckedPair,
+    Pair,
+    check_behaviour,
+    check_pair,
+    choose_behaviours,
+    refuse_first,
+)
 from tasks.params import Params as _Params
 from tasks.params import option
 
@@ -112,6 +122,8 @@ class Result:
 
     params: Params
     behaviours: list[tuple[Behaviour, list[MeasuredPair]]]
+    checked: dict[str, CheckedBehaviour]
+    """By name: which pairs the tokenizer refused."""
 
     def save(self, project: Project, job_id: int) -> dict[str, Any]:
         """The rows of tables `prompt` and `baseline`."""
@@ -121,7 +133,10 @@ class Result:
                 for measurement in filter(None, (measured.clean, measured.corrupt)):
                     _record_measurement(project, job_id, prompt_id, measurement, self.params.seed)
         return {
-            "behaviours": [_behaviour_document(behaviour, pairs) for behaviour, pairs in self.behaviours],
+            "behaviours": [
+                _behaviour_document(behaviour, pairs, self.checked[behaviour.name].refused)
+                for behaviour, pairs in self.behaviours
+            ],
             "seed": self.params.seed,
             "temperature": self.params.temperature,
         }
@@ -131,11 +146,10 @@ def run(params: Params, context: Context) -> Result:
     """Check every pair against the tokenizer, then run the prompts, those of equal length together."""
     own = params.prompt or params.corrupt or params.decisive or params.rival
     chosen = _ad_hoc(params) if own else _from_files(params)
-    model = context.model
-    checked = {(b.name, i): check_pair(model, pair) for b in chosen for i, pair in enumerate(b.pairs)}
+    checked = {behaviour.name: _checked(behaviour, params, context) for behaviour in chosen}
     measured: dict[_Key, Measurement] = {}
     jobs = [
-        job for b in chosen for i, pair in enumerate(b.pairs) for job in _jobs((b.name, i), pair, checked[b.name, i])
+        job for b in chosen for i, fits in checked[b.name].pairs.items() for job in _jobs((b.name, i), b.pairs[i], fits)
     ]
     with context.stage("prompts", len(jobs), "prompts") as stage:
         for batch in _equal_lengths(jobs):
@@ -143,10 +157,27 @@ def run(params: Params, context: Context) -> Result:
                 measured[job.pair_key, job.variant] = measurement
             stage.advance(len(batch))
 
-    def result_of(key: tuple[str, int], pair: Pair) -> MeasuredPair:
-        return MeasuredPair(pair, checked[key], measured[key, "clean"], measured.get((key, "corrupt")))
+    def result_of(behaviour: Behaviour, number: int, fits: CheckedPair) -> MeasuredPair:
+        key = behaviour.name, number
+        return MeasuredPair(behaviour.pairs[number], fits, measured[key, "clean"], measured.get((key, "corrupt")))
 
-    return Result(params, [(b, [result_of((b.name, i), pair) for i, pair in enumerate(b.pairs)]) for b in chosen])
+    pairs = [(b, [result_of(b, *fits) for fits in checked[b.name].pairs.items()]) for b in chosen]
+    return Result(params, pairs, checked)
+
+
+def _checked(behaviour: Behaviour, params: Params, context: Context) -> CheckedBehaviour:
+    """The behaviour in the model's tokens. A pair that does not fit is left out and told of the workbench's own files.
+
+    In a person's own file or prompt it is `BadInput`.
+    """
+    checked = check_behaviour(context.model, behaviour)
+    if behaviour.name == AD_HOC and checked.refused:
+        check_pair(context.model, behaviour.pairs[0])
+    if params.directory:
+        refuse_first(behaviour, checked, params.directory)
+    if checked.refused:
+        context.progress.note(f"{behaviour.name}: {len(checked.refused)} pairs do not fit this tokenizer")
+    return checked
 
 
 def pair_passes(clean_rank: int | None, clean_passed: bool | None, corrupt_passed: bool | None) -> bool | None:
@@ -266,7 +297,7 @@ def _passes(variant: str, rank: int, logit_difference: float | None) -> bool:
     return logit_difference is not None and logit_difference <= -LEAST_LOGIT_DIFFERENCE
 
 
-def _behaviour_document(behaviour: Behaviour, pairs: list[MeasuredPair]) -> dict[str, Any]:
+def _behaviour_document(behaviour: Behaviour, pairs: list[MeasuredPair], refused: dict[int, str]) -> dict[str, Any]:
     share = accuracy(pair.passed for pair in pairs)
     return {
         "name": behaviour.name,
@@ -276,6 +307,7 @@ def _behaviour_document(behaviour: Behaviour, pairs: list[MeasuredPair]) -> dict
         "accuracy": share,
         "lacking": lacks(share),
         "pairs": [pair.document() for pair in pairs],
+        "refused": [{"pair": number, "reason": reason} for number, reason in refused.items()],
     }
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from store.errors import BadInput
-from tasks.behaviours import OWN_DIRECTORY, Pair, choose_behaviours
+from tasks.behaviours import OWN_DIRECTORY, Behaviour, Pair, choose_behaviours
 
 if TYPE_CHECKING:
     from store.project import Project
@@ -34,28 +35,33 @@ def trace_behaviour(params: Params, context: Context) -> SetResult:
 
     Of each pair the clean prompt is traced, for the decisive token against the rival.
     """
-    from tasks.execute import execute
-
     given = [name for name in _OF_THE_SET if getattr(params, name)]
     if given:
         raise BadInput(f"--behaviour brings its own {given[0]}", f"leave {given[0]} away, or --behaviour")
     (behaviour,) = choose_behaviours([params.behaviour], Path(params.directory) if params.directory else OWN_DIRECTORY)
-    documents = []
-    with context.stage(f"trace {behaviour.name}", len(behaviour.pairs), "prompts") as stage:
-        for pair in behaviour.pairs:
-            documents.append(execute("trace", _params_of(params, pair), context, reuse=True))
-            stage.advance()
-    graphs = [_graph_document(pair, document) for pair, document in zip(behaviour.pairs, documents, strict=True)]
+    graphs = trace_pairs(params, behaviour, behaviour.pairs, context)
     lacking = sum(graph["rank"] != 0 for graph in graphs)
     if lacking:
         context.progress.note(f"the decisive token is not the most probable one in {lacking} of {len(graphs)} prompts")
-    recurring = _recurrence(context.project, behaviour.name, [graph["graph"] for graph in graphs])
+    recurring = recurrence_document(context.project, behaviour.name, [graph["graph"] for graph in graphs])
     return SetResult({"behaviour": behaviour.name, "graphs": graphs, "recurrence": recurring})
 
 
-def _params_of(params: Params, pair: Pair) -> Params:
+def trace_pairs(params: Params, behaviour: Behaviour, pairs: Sequence[Pair], context: Context) -> list[dict[str, Any]]:
+    """What was traced of some pairs of a behaviour, one document each; a graph that is there is not traced again."""
+    from tasks.execute import execute
+
+    documents = []
+    with context.stage(f"trace {behaviour.name}", len(pairs), "prompts") as stage:
+        for pair in pairs:
+            documents.append(execute("trace", _params_of(params, behaviour, pair), context, reuse=True))
+            stage.advance()
+    return [_graph_document(pair, document) for pair, document in zip(pairs, documents, strict=True)]
+
+
+def _params_of(params: Params, behaviour: Behaviour, pair: Pair) -> Params:
     own = {"behaviour": "", "directory": "", "prompt": pair.clean, "target": pair.decisive, "versus": pair.rival}
-    return params.model_copy(update=own)
+    return params.model_copy(update=own | behaviour.form(pair))
 
 
 def _graph_document(pair: Pair, document: dict[str, Any]) -> dict[str, Any]:
@@ -72,7 +78,8 @@ def _graph_document(pair: Pair, document: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _recurrence(project: Project, name: str, graph_ids: list[int]) -> dict[str, Any]:
+def recurrence_document(project: Project, name: str, graph_ids: list[int]) -> dict[str, Any]:
+    """What recurs among these graphs of a behaviour, as JSON."""
     from store import graphs
     from tasks.graphs.recurrence import prompt_graph, recurrence
 

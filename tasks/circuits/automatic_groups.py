@@ -11,15 +11,20 @@ from tasks.graphs.grouping import FoundGroup, find_groups
 from tasks.graphs.view import load_graph_view
 
 
-def group_automatically(project: Project, graph_id: int, at_least: float) -> list[FoundGroup]:
-    """Find groups among the kept features that are in no supernode yet, and store them. Loads the model."""
+def group_automatically(
+    project: Project, graph_id: int, at_least: float, context: Context | None = None
+) -> list[FoundGroup]:
+    """Find groups among the kept features that are in no supernode yet, and store them.
+
+    Loads the model, unless a context of the project is given that has it.
+    """
     view, record = load_graph_view(project, graph_id), graphs.find(project.db, graph_id)
     known = graphs.supernodes(project.db, graph_id)
     taken = {node for members in known.values() for node in members} | set(view.roots)
     features = [node for node, shown in view.nodes.items() if shown.kind == "feature" and node not in taken]
     if len(features) < 2:
         return []
-    context = Context(project)
+    context = context or Context(project)
     model = context.model
     refuse_imported(record, model)
     dictionaries = context.dictionary_set(record.dictionary)

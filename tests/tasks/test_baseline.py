@@ -12,7 +12,7 @@ import torch
 from store.errors import BadInput
 from store.project import Project
 from tasks.baseline import Params
-from tasks.behaviours import load_behaviours
+from tasks.behaviours import check_behaviour, choose_behaviours, load_behaviours
 from tasks.context import Context
 from tasks.execute import execute
 from tasks.model.decoding import continuations
@@ -232,15 +232,35 @@ def test_given_sampling_when_continued_then_the_seed_decides_and_neighbours_do_n
 
 
 @pytest.mark.embedded
-def test_given_our_own_behaviours_when_the_embedded_model_runs_their_first_pairs_then_it_has_each(
+def test_given_our_own_behaviours_when_the_embedded_model_runs_one_pair_of_each_then_it_does_what_its_file_says(
     embedded: LanguageModel,
 ) -> None:
-    """All pairs were kept by the same measure; the first of each is run again here."""
+    """All pairs were measured by the same measure; one of each that is done always, or never, is run again here."""
     for behaviour in load_behaviours().values():
-        pair = behaviour.pairs[0]
-        sides = [
-            embedded.logits(embedded.token_tensor(embedded.tokenize(str(p))))[0, -1] for p in (pair.clean, pair.corrupt)
-        ]
-        decisive, rival = embedded.single_token(pair.decisive), embedded.single_token(str(pair.rival))
-        assert float(sides[0][decisive] - sides[0][rival]) >= 1.0, behaviour.name
-        assert float(sides[1][decisive] - sides[1][rival]) <= -1.0, behaviour.name
+        marked = dict(behaviour.measured)["builtin:smollm2-135m"]
+        if marked not in (0.0, 1.0):
+            continue
+        number, checked = next(iter(check_behaviour(embedded, behaviour).pairs.items()))
+        pair = behaviour.pairs[number]
+        prompts = [embedded.tokenize(str(text), **behaviour.form(pair)) for text in (pair.clean, pair.corrupt)]
+        clean, corrupt = (embedded.logits(embedded.token_tensor(tokens))[0, -1] for tokens in prompts)
+        ahead = clean[checked.decisive] - clean[checked.rival] >= 1.0
+        behind = corrupt[checked.decisive] - corrupt[checked.rival] <= -1.0
+        done = int(clean.argmax()) == checked.decisive or bool(ahead and behind)
+        assert done == (marked == 1.0), behaviour.name
+
+
+def test_given_a_pair_that_does_not_fit_when_it_is_of_ones_own_then_refused_and_else_left_out_and_told(
+    context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = {"clean": "w1 w2", "corrupt": "w3 w2", "decisive": "w4", "rival": "w5"}
+    directory = write_behaviour(tmp_path / "own", good, good | {"clean": "w9", "decisive": "w4 w5"})
+    with pytest.raises(BadInput, match=r"mine\.toml, pair 1: 'w4 w5' is 2 tokens"):
+        execute("baseline", Params(directory=directory), context)
+    monkeypatch.setattr("tasks.baseline.OWN_DIRECTORY", Path(directory))
+    monkeypatch.setattr(
+        "tasks.baseline.choose_behaviours", lambda names, place: choose_behaviours(names, Path(directory))
+    )
+    (behaviour,) = execute("baseline", Params(behaviours=("mine",)), context)["behaviours"]
+    assert len(behaviour["pairs"]) == 1
+    assert [each["pair"] for each in behaviour["refused"]] == [1]

@@ -19,7 +19,13 @@ def baseline_view(document: Mapping[str, Any]) -> Group:
     parts: list[Table | Text] = [behaviour_table(document)]
     for behaviour in document["behaviours"]:
         parts += [Text(f"\n{show_text(behaviour['title'])}", style="bold"), _pair_table(behaviour)]
+        parts += [_refused_line(each) for each in behaviour.get("refused", [])]
     return Group(*parts)
+
+
+def _refused_line(refused: Mapping[str, Any]) -> Text:
+    """A pair that was left out, and why."""
+    return Text(f"pair {refused['pair']} left out: {show_text(refused['reason'])}", style="dim")
 
 
 def behaviour_table(document: Mapping[str, Any]) -> Table:
