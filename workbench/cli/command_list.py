@@ -24,6 +24,8 @@ COMMANDS: dict[str, str] = {
     "dictionaries": "List, show, import, export and remove dictionary sets.",
     "interventions": "What interventions measured: a list, and each again as it was printed.",
     "graph": "List, show, shape, compare and export attribution graphs.",
+    "plan": "What training on a model will take: memory, disk, FLOPs, hours; nothing is loaded.",
+    "script": "The session of this project as a Python program or a notebook.",
     "verify": "Check a pack: every hash, and that its numbers come out again.",
     "unpack": "Open a pack into a directory.",
     "worker": "The background process that keeps the model loaded and runs queued jobs.",
