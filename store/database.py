@@ -14,9 +14,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pysqlite3
-from sqlite_utils import Database
 
 from store.errors import BadInput, Damaged, WorkbenchError
+from store.sqlite_rows import Database
 
 MINIMUM_SQLITE = (3, 51, 3)
 """The first release without the WAL-reset bug."""

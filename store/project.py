@@ -12,13 +12,13 @@ from types import TracebackType
 from typing import Self
 
 import pysqlite3
-from sqlite_utils import Database
 
 from store import database, jobs
 from store.errors import BadInput, Damaged, Missing, WorkbenchError
 from store.files import FOLDERS, FileStore, StoredFile, hold_ballast, sync
 from store.location import DATABASE_NAME
 from store.lock import LOCK_NAME, WriteLock, held_on_other_node
+from store.sqlite_rows import Database
 
 _CREATING_NAME = ".project.db.creating"
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pysqlite3
-from sqlite_utils import Database
 
 from store import database
 from store.errors import Damaged
@@ -22,6 +21,7 @@ from store.files import StoredFile
 from store.jobs import ORIGIN
 from store.project import ModelRecord, Project
 from store.search import index_feature
+from store.sqlite_rows import Database
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -44,3 +44,12 @@ def test_given_every_tasks_params_when_read_then_no_heavy_library_is_loaded() ->
 )
 def test_given_a_commands_help_when_run_then_no_heavy_library_is_loaded(arguments: tuple[str, ...]) -> None:
     assert not modules_after(*arguments) & set(HEAVY)
+
+
+def test_given_the_store_when_imported_then_sqlite_utils_comes_once_and_without_numpy_and_pandas() -> None:
+    script = (
+        "import sys, store.project; from sqlite_utils import Database; from store import sqlite_rows;"
+        "assert Database is sqlite_rows.Database; print(*sys.modules); import numpy"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert not set(done.stdout.split()) & {"numpy", "pandas"}
