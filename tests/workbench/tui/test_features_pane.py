@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from textual.pilot import Pilot
 
 from store import labels
@@ -163,6 +164,21 @@ def test_given_another_pane_that_looks_at_a_node_then_its_card_is_shown_and_the_
         assert pane.card is not None
         assert pane.card["feature"] == name
         assert pane.query_text == "layer:2"
+
+    run(project_directory, steps)
+
+
+@pytest.mark.parametrize("opened_before", [True, False])
+def test_given_another_pane_that_goes_to_a_feature_when_shown_then_the_list_is_at_its_line(
+    project_directory: Path, opened_before: bool
+) -> None:
+    async def steps(pilot: Pilot[int]) -> None:
+        if opened_before:
+            await opened(pilot)
+            await pilot.press("1")
+        pilot.app.post_message(Went(Place("features", dictionary=SET, feature="L2/60")))
+        await until(pilot, f"{SET} L2/60")
+        await until(pilot, "▌  L2/60")
 
     run(project_directory, steps)
 

@@ -118,6 +118,7 @@ class LineList(ScrollView, can_focus=True):
         self._resize()
         self.set_reactive(LineList.cursor, max(0, min(cursor, len(lines) - 1)))
         self._keep_in_sight()
+        self.call_after_refresh(self._keep_in_sight)
         self.refresh()
         if len(lines):
             self.post_message(self.Moved(self, self.cursor))
@@ -187,6 +188,11 @@ class LineList(ScrollView, can_focus=True):
         """Lines are as wide as the list."""
         self._resize()
         self._keep_in_sight()
+
+    def on_show(self, event: events.Show) -> None:
+        """What moved while nobody saw it is brought into sight, once it is known how far there is to scroll."""
+        self._keep_in_sight()
+        self.call_after_refresh(self._keep_in_sight)
 
     def notify_style_update(self) -> None:
         """The colours changed."""

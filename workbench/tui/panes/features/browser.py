@@ -66,6 +66,8 @@ class FeatureBrowser(Pane):
         self._pages = FeaturePages(np.zeros(0, dtype=np.int64), {}, self._want)
         self._wanted: list[int] = []
         self._reading_pages = False
+        self._sought: int | None = None
+        """The row of a feature that was asked for before the list held it."""
         self._resting: dict[str, Timer] = {}
         self._stamp: reading.Stamp | None = None
         self._searched = ("", "")
@@ -114,9 +116,11 @@ class FeatureBrowser(Pane):
         """Show a feature's card, and put the cursor on it if the list holds it."""
         feature_id = await self.session.store.read(lambda p: reading.indexed_id(p, dictionary, name))
         at = None if feature_id is None else self._pages.index_of(feature_id)
+        self._sought = feature_id if at is None else None
         if at is not None:
             with self.prevent(LineList.Moved):
                 self.entries.cursor = at
+            self._read_on()
         self._stop("cursor")
         await self._show_card(dictionary, name)
 
@@ -213,8 +217,7 @@ class FeatureBrowser(Pane):
         """The list, the cursor on the first feature of a new query, else where it was."""
         pages = FeaturePages(search.found.ids, search.activity, self._want)
         pages.keep_rows_of(self._pages)
-        shown = self.row.id if self.row is not None else None
-        at = 0 if fresh or shown is None else (pages.index_of(shown) or 0)
+        at = self._place_in(pages, fresh)
         self._pages = pages
         self._head()
         self.entries.show(pages, at, empty)
@@ -222,6 +225,15 @@ class FeatureBrowser(Pane):
         if search.found.cut:
             words = f"{words} of the many that match, labelled ones first: another word or filter narrows them"
         self._say(f"{words}, {reading.SORT_WORDS[self.sort] if self.sort else self._natural(search)}")
+
+    def _place_in(self, pages: FeaturePages, fresh: bool) -> int:
+        """Where the cursor goes: to the feature that was asked for, else to the one it is on, else to the first."""
+        wanted = [self._sought, None if fresh or self.row is None else self.row.id]
+        places = (pages.index_of(row_id) for row_id in wanted if row_id is not None)
+        at = next((place for place in places if place is not None), None)
+        if at is not None:
+            self._sought = None
+        return at or 0
 
     def _show_nothing(self, words: str) -> None:
         """There is nothing to search yet: what makes some has all the room."""
@@ -254,22 +266,31 @@ class FeatureBrowser(Pane):
         if page in self._wanted:
             return
         self._wanted = [*self._wanted, page][-_PAGES_WAITING:]
+        self._read_on()
+
+    def _read_on(self) -> None:
         if not self._reading_pages:
             self._reading_pages = True
             self.call_later(self._read_pages)
 
     async def _read_pages(self) -> None:
+        """The pages in sight, and then those that the next keys may lead to."""
         try:
-            while self._wanted:
-                pages, page = self._pages, self._wanted.pop()
+            while (page := self._wanted[-1] if self._wanted else self._ahead()) is not None:
+                pages = self._pages
+                in_sight = page in self._wanted
+                self._wanted = [other for other in self._wanted if other != page]
                 pages.take(page, await self.session.store.read(reading.rows_reader(pages.ids_of(page))))
-                if pages is self._pages:
+                if pages is self._pages and in_sight:
                     self.entries.redraw()
                     self._rest_on_cursor()
         except WorkbenchError as error:
             self._say(str(error), fault=True)
         finally:
             self._reading_pages = False
+
+    def _ahead(self) -> int | None:
+        return self._pages.missing_near(self.entries.cursor)
 
     async def refresh_rows(self) -> None:
         """Read the rows in sight again: a label or a star has changed."""
@@ -286,6 +307,7 @@ class FeatureBrowser(Pane):
     def _moved(self, message: LineList.Moved) -> None:
         """The card follows when the cursor rests."""
         message.stop()
+        self._read_on()
         self._rest_on_cursor()
 
     def _rest_on_cursor(self) -> None:

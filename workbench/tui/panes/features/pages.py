@@ -64,9 +64,11 @@ class FeaturePages:
         while len(self._pages) > _PAGES_KEPT:
             self._pages.popitem(last=False)
 
-    def holds(self, page: int) -> bool:
-        """Whether a page was read."""
-        return page in self._pages
+    def missing_near(self, index: int) -> int | None:
+        """A page that a key pressed at this place may lead to and that was not read: here, beside it, or at an end."""
+        here, last = index // PAGE, (len(self) - 1) // PAGE
+        near = (here, here + 1, here - 1, last, 0)
+        return next((page for page in near if 0 <= page <= last and page not in self._pages), None)
 
     def keep_rows_of(self, other: FeaturePages) -> None:
         """The same list again, longer: pages that hold the same ids need not be read again."""
