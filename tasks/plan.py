@@ -1,7 +1,8 @@
 """Plan: what training SAEs on a model, and tracing with them, will take, before anything is loaded (METHOD §6).
 
 Bytes of training come from `tasks.training.estimate`, which the trainer itself plans with. Time is arithmetic over a
-device's stated rates: FLOPs / (rate · utilisation) + bytes moved / (bandwidth · utilisation), one after the other.
+device's stated rates: FLOPs / (rate · utilisation) + bytes moved / (bandwidth · utilisation) + checkpoints / disk rate,
+one after the other.
 """
 
 from __future__ import annotations
@@ -43,11 +44,13 @@ class Params(_Params):
     batch_size: int = option(4096, "Tokens a step.", unit="tokens", ge=1)
     context_length: int = option(256, "Longest window of one document.", unit="tokens", ge=2)
     buffer: str = option("64GiB", "Activations held on the host while training.")
+    checkpoint_steps: int = option(1000, "Steps between checkpoints of a layer.", unit="steps", ge=1)
     dtype: Literal["bfloat16", "float16", "float32"] = option("bfloat16", "Of the model's weights.")
     device_memory: str = option("80GB", "Of the GPU.")
     flops: float = option(312e12, "The GPU's rate; an A100 in bfloat16.", unit="FLOP/s", gt=0.0)
     bandwidth: float = option(2.0e12, "The GPU's memory; an A100's of 80 GB.", unit="B/s", gt=0.0)
-    utilisation: float = option(0.4, "The part of both rates that is reached.", gt=0.0, le=1.0)
+    utilisation: float = option(0.4, "The part of the GPU's two rates that is reached.", gt=0.0, le=1.0)
+    disk_rate: float = option(2.0e9, "At which checkpoints are written.", unit="B/s", gt=0.0)
 
 
 @dataclass(frozen=True)
@@ -72,8 +75,13 @@ class Budget:
     training_flops: int
     moved_bytes: int
     """By Adam, and by gathering the decoder's rows of active features, where that is sparse."""
+    rounds: int
+    """Buffer-fulls, each used for all epochs; a checkpoint of each layer ends it."""
+    written_bytes: int
+    """By checkpoints, over the whole run."""
     seconds: float
     forward_seconds: float
+    checkpoint_seconds: float
     device_bytes: int
     """While training, at its height: the model, a batch on its way, the largest group."""
     host_bytes: int
@@ -115,7 +123,7 @@ def budget(params: Params) -> tuple[ModelShape, Budget]:
     largest = training_bytes(plan, shape.d_mlp, max(map(len, groups)), 0)
     row_bytes = len(layers) * shape.d_mlp * _BYTES[params.dtype]
     sae_parameters = len(layers) * (2 * params.features * shape.d_mlp + params.features + shape.d_mlp)
-    time = _time(shape, plan, params, groups)
+    time = _time(shape, plan, params, groups, buffer_bytes // row_bytes)
     return shape, Budget(
         layers=layers, rows=plan.total_rows // params.epochs, memory_bound=bound, groups=groups,
         model_parameters=shape.parameters, model_bytes=model_bytes,
@@ -188,14 +196,20 @@ class _Time:
     forward_flops: int
     training_flops: int
     moved_bytes: int
+    rounds: int
+    written_bytes: int
     seconds: float
     forward_seconds: float
+    checkpoint_seconds: float
     steps: int
     dense: bool
 
 
-def _time(shape: ModelShape, plan: TrainingPlan, params: Params, groups: Sequence[Sequence[int]]) -> _Time:
-    """Operations and bytes of the whole run, one group after the other."""
+def _time(
+    shape: ModelShape, plan: TrainingPlan, params: Params, groups: Sequence[Sequence[int]], held_rows: int
+) -> _Time:
+    """Operations and bytes of the whole run, one group after the other, `held_rows` tokens in the buffer."""
+    from tasks.training.estimate import layer_bytes
     from tasks.training.pairs import DENSE_ABOVE
 
     n_layers, weights = sum(map(len, groups)), plan.n_features * shape.d_mlp
@@ -208,10 +222,18 @@ def _time(shape: ModelShape, plan: TrainingPlan, params: Params, groups: Sequenc
     adam = 2 * weights * _FLOAT * _ADAM_PASSES * steps
     gathered = 0 if dense else _GATHERS * plan.k * shape.d_mlp * _FLOAT * rows
     training, moved = n_layers * a_row * rows, n_layers * (adam + gathered)
+    held = max(1, min(held_rows, rows // params.epochs))
+    rounds = -(-(rows // params.epochs) // held)
+    checkpoints = rounds * (1 + held * params.epochs // plan.batch_size // params.checkpoint_steps)
+    written = n_layers * checkpoints * layer_bytes(plan, shape.d_mlp)
     rate, bandwidth = params.flops * params.utilisation, params.bandwidth * params.utilisation
+    computing = (forward + training) / rate + moved / bandwidth
+    writing = written / params.disk_rate
     return _Time(
-        forward, training, moved, (forward + training) / rate + moved / bandwidth, forward / rate, steps, dense
-    )
+        forward_flops=forward, training_flops=training, moved_bytes=moved, rounds=rounds, written_bytes=written,
+        seconds=computing + writing, forward_seconds=forward / rate, checkpoint_seconds=writing, steps=steps,
+        dense=dense,
+    )  # fmt: skip
 
 
 def _training_plan(params: Params) -> TrainingPlan:
@@ -243,6 +265,6 @@ def _command(params: Params, shape: ModelShape, found: Budget) -> str:
         layers=params.layers or f"0-{shape.n_layers - 1}", features=params.features, l0=params.l0,
         tokens=params.tokens, epochs=params.epochs, batch_size=params.batch_size, buffer=params.buffer,
         context_length=params.context_length, precision="bfloat16", validation_share=params.validation_share,
-        memory=f"{found.memory_bound // _GIGABYTE}GB",
+        memory=f"{found.memory_bound // _GIGABYTE}GB", checkpoint_steps=params.checkpoint_steps,
     )  # fmt: skip
     return command_line("train", training, Path("PROJECT"))

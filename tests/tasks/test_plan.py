@@ -1,6 +1,8 @@
 """The planner's numbers beside arithmetic done by hand, real models' parameters, and the trainer's own estimate."""
 
 import json
+import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ from store.errors import BadInput, Damaged, Missing
 from tasks.model.shapes import SHAPES
 from tasks.plan import Params, budget, document, shape_of
 from tests.tiny import FAMILIES, save_tiny, tiny_hf
+from tests.workbench.command_line import workbench
 
 QWEN = "Qwen/Qwen3-4B-Instruct-2507"
 
@@ -58,9 +61,13 @@ def test_the_flops_of_qwen3_4b_by_hand() -> None:
     gathers = 4 * 64 * 9728 * 4 * rows
     moved = 36 * (adam + gathers)
     assert found["moved_bytes"] == moved
-    seconds = (forward + training) / (0.4 * 312e12) + moved / (0.4 * 2e12)
-    assert found["seconds"] == pytest.approx(seconds, rel=1e-12)
-    assert found["hours"] == pytest.approx(18.9, rel=0.02)
+    held = (64 << 30) // (36 * 9728 * 2)  # tokens whose activations of every layer fit the buffer: 98 112
+    assert (held, found["rounds"]) == (98_112, 1010)  # ⌈99 000 000 / 98 112⌉
+    written = 36 * 1010 * (6 * 16_384 * 9728 * 4)  # each ends with weights and averages of every layer
+    assert found["written_bytes"] == written
+    computing = (forward + training) / (0.4 * 312e12) + moved / (0.4 * 2e12)
+    assert found["seconds"] == pytest.approx(computing + written / 2e9, rel=1e-12)
+    assert computing / 3600 == pytest.approx(18.9, rel=0.02)
 
 
 def test_memory_and_disk_of_qwen3_4b_by_hand() -> None:
@@ -101,7 +108,6 @@ def test_many_active_features_make_every_product_dense() -> None:
 
 def test_the_command_is_planned_by_the_trainer_as_by_the_planner() -> None:
     """The command's options, through the trainer's own parser and functions, give the same groups and disk."""
-    import shlex
 
     from tasks.train import Params as Training
     from tasks.training.estimate import disk_needed, grouped
@@ -180,3 +186,25 @@ def test_a_smaller_run_never_takes_more() -> None:
         part = budget(Params(model=QWEN, **smaller))[1]
         for name in kept:
             assert getattr(part, name) <= getattr(whole, name), (smaller, name)
+
+
+GUIDE = Path(__file__).parents[2] / "docs" / "qwen3.md"
+_SHOWN = re.compile(r"^```console\n\$ workbench (plan [^\n]*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+SHOWN = _SHOWN.findall(GUIDE.read_text("utf-8"))
+
+
+@pytest.mark.parametrize(("command", "printed"), SHOWN)
+def test_the_guide_shows_what_the_planner_prints(
+    command: str, printed: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "112")
+    ran = workbench(capsys, *shlex.split(command))
+    assert [line.rstrip() for line in ran.out.splitlines()] == printed.splitlines()
+
+
+def test_the_guide_shows_three_plans_and_the_command_of_the_longest() -> None:
+    assert len(SHOWN) == 3
+    options = Params(model=QWEN, features=16_384, l0=64, tokens=100_000_000, buffer="256GiB")
+    asked = document(options)["command"].removeprefix("workbench --project PROJECT ")
+    [trained] = re.findall(r"^\$ workbench (train --layers 0-35 .*)$", GUIDE.read_text("utf-8"), re.MULTILINE)
+    assert set(shlex.split(asked)) <= set(shlex.split(trained))

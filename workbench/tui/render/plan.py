@@ -28,7 +28,7 @@ def plan_view(document: Mapping[str, Any]) -> Group:
         "steps": f"{document['steps']:,} a layer, of {options['batch_size']:,} tokens;"
         f" {document['rows']:,} to train on",
     }
-    seconds, forward = document["seconds"], document["forward_seconds"]
+    seconds, forward, writing = (document[name] for name in ("seconds", "forward_seconds", "checkpoint_seconds"))
     takes = {
         "device memory": f"{_size(document['device_bytes'])} of {options['device_memory']}, while training",
         "host memory": f"{_size(document['host_bytes'])} for the buffer",
@@ -38,9 +38,12 @@ def plan_view(document: Mapping[str, Any]) -> Group:
         "FLOPs": f"{document['forward_flops']:.3g} forward, {document['training_flops']:.3g} training"
         f" ({'dense' if document['dense'] else 'sparse'} decoder)",
         "bytes moved": f"{document['moved_bytes']:.3g} by Adam and gathers",
-        "time": f"{duration(seconds)} ({seconds / 3600:.1f} h), {percent(forward / seconds, 0)} of it forward passes",
+        "checkpoints": f"{_size(document['written_bytes'])} written: {document['rounds']:,} buffer-fulls, each ends"
+        " with one of every layer",
+        "time": f"{duration(seconds)} ({seconds / 3600:.1f} h): {percent(forward / seconds, 0)} forward passes,"
+        f" {percent(writing / seconds, 0)} checkpoints, the rest training",
         "at": f"{percent(options['utilisation'], 0)} of {options['flops']:.3g} FLOP/s and of"
-        f" {options['bandwidth']:.3g} B/s",
+        f" {options['bandwidth']:.3g} B/s; disk {options['disk_rate']:.3g} B/s",
     }
     return Group(facts(model), Text(), facts(takes), Text(), Text(show_text(document["command"])))
 
