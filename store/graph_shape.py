@@ -48,6 +48,11 @@ def pins(db: Database, graph_id: int) -> list[int]:
     return [int(node) for (node,) in rows]
 
 
+def pin(db: Database, graph_id: int, nodes: Collection[int]) -> None:
+    """Pin nodes of a graph that is being made: nothing that could be undone."""
+    db.conn.executemany("INSERT OR IGNORE INTO pin VALUES (?, ?)", [(graph_id, node) for node in nodes])
+
+
 def carry_pins(db: Database, from_graph: int, to_graph: int) -> None:
     """Pin in a graph what is pinned in the one that it was pruned from: both count nodes alike."""
     db.execute("INSERT OR IGNORE INTO pin SELECT ?, node FROM pin WHERE graph_id = ?", [to_graph, from_graph])

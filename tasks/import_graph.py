@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 UNKNOWN_RULE = "unknown"
 """Of a graph whose file does not say how gated neurons were shared."""
 
-_KEPT_UNSAID = ("words", "generation_settings", "pinned")
+_KEPT_UNSAID = ("words", "generation_settings")
 """Parts of the summary that exports need and that no person asked for."""
 
 
@@ -50,11 +50,12 @@ class Result:
     edges: list[EdgeRecord]
     effects: list[EffectRecord]
     supernodes: dict[str, list[int]]
+    pins: list[int]
     summary: dict[str, Any]
 
     def save(self, project: Project, job_id: int) -> dict[str, Any]:
-        """The rows of tables `graph`, `node`, `edge`, `supernode` and `effect`."""
-        from store import graphs
+        """The rows of tables `graph`, `node`, `edge`, `supernode`, `pin` and `effect`."""
+        from store import graph_shape, graphs
 
         summary = self.summary
         row = project.db.table("graph").insert(
@@ -76,6 +77,7 @@ class Result:
         graphs.insert_rows(project.db, graph, self.nodes, self.edges)
         for name, members in self.supernodes.items():
             graphs.set_supernode(project.db, graph, name, members)
+        graph_shape.pin(project.db, graph, self.pins)
         graphs.insert_effects(project.db, graph, job_id, self.effects)
         said = {key: value for key, value in summary.items() if key not in _KEPT_UNSAID}
         return {"graph": graph, **said, "targets": self.targets}
@@ -115,6 +117,7 @@ def run(params: Params, context: Context) -> Result:
         edges=building.edge_records(graph, numbers.raw),
         effects=building.effect_records(graph),
         supernodes=_supernodes(graph),
+        pins=_pins(graph),
         summary=_summary(params, graph, numbers) | _of_model(other, graph),
     )
 
@@ -188,7 +191,6 @@ def _summary(params: Params, graph: FileGraph, numbers: Numbers) -> dict[str, An
         "imported_from": {"file": params.file.name, "slug": metadata.slug, "generator": _generator(metadata)},
         "generation_settings": metadata.generation_settings or {},
         **{name: value for name, value in (metadata.pruning_settings or {}).items() if name.endswith("_threshold")},
-        "pinned": [graph.number[name] for name in graph.file.qParams.pinnedIds if name in graph.number],
         "words": words_of(graph),
     }
 
@@ -215,6 +217,14 @@ def _supernodes(graph: FileGraph) -> dict[str, list[int]]:
         if members:
             found[name] = members
     return found
+
+
+def _pins(graph: FileGraph) -> list[int]:
+    """What the file pins beside targets and members of supernodes, which a viewer of such files wants pinned too."""
+    nodes = {node.node_id: node for node in graph.file.nodes}
+    members = {name for _, *names in (group for group in graph.file.qParams.supernodes if group) for name in names}
+    wanted = dict.fromkeys(name for name in graph.file.qParams.pinnedIds if name in graph.number)
+    return [graph.number[name] for name in wanted if name not in members and nodes[name].kind != "logit"]
 
 
 def _write(project: Project, arrays: dict[str, Any]) -> StoredFile:

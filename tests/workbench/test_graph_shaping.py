@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from store import graph_shape
 from store.project import Project
 from tasks.context import Context
 from tests.store.conftest import MODEL
@@ -152,3 +153,48 @@ def test_given_an_imported_graph_when_grouped_by_itself_then_it_is_said_that_its
     ran = shell("group", "1", "--auto")
     assert ran.exit_code in (2, 3) and ran.err.count("\n") == 1
     assert shell.read("group", "1", "--list")["supernodes"] == []
+
+
+def test_given_pins_when_set_taken_off_and_undone_then_list_and_store_agree(shell: Shell) -> None:
+    shell.read("pin", "1")
+    assert shell.read("pin", "1", "L1/5@7", "L2/9@7") == shell.read("pin", "1")
+    assert {pinned["name"] for pinned in shell.read("pin", "1")["pins"]} == {"L1/5@7", "L2/9@7"}
+    assert "L1/5@7" in shell("pin", "1").out
+    assert "undone: pin L1/5@7 L2/9@7" in shell("undo", "1").err
+    assert shell.read("pin", "1")["pins"] == []
+    assert "redone: pin" in shell("redo", "1").err
+    assert [pinned["name"] for pinned in shell.read("pin", "1", "--remove", "L1/5@7")["pins"]] == ["L2/9@7"]
+    assert shell.read("pin", "1", "--remove")["pins"] == []
+
+
+@pytest.mark.parametrize(
+    "words", [("pin", "1", "L9/1@7"), ("pin", "9", "L1/5@7"), ("pin", "1", "--remove"), ("undo", "1"), ("redo", "1"),
+              ("views", "1", "--remove", "none"), ("views", "9")],
+)  # fmt: skip
+def test_given_what_is_not_there_when_shaped_then_one_line_says_so_and_nothing_is_written(
+    shell: Shell, words: tuple[str, ...]
+) -> None:
+    ran = shell(*words)
+    assert ran.exit_code in (2, 3) and ran.err.count("\n") == 1 and not ran.out
+    with Project.open(shell.project, write=False) as project:
+        assert graph_shape.pins(project.db, 1) == [] and not project.db.execute("SELECT 1 FROM graph_edit").fetchone()
+
+
+def test_given_a_kept_view_when_listed_then_its_name_is_safe_and_it_can_be_forgotten(shell: Shell) -> None:
+    with Project.open(shell.project, write=True, work=False) as project, project.transaction():
+        view = {"node_threshold": 0.7, "edge_threshold": 0.9, "pins": [1, 2], "grouped": True}
+        graph_shape.keep_view(project.db, 1, "late [/INST]", view)
+    assert shell.read("views", "1")["views"] == [{"name": "late [/INST]", "view": view}]
+    printed = shell("views", "1").out
+    assert "late [/INST]" in printed and "0.70" in printed and "grouped" in printed
+    assert shell.read("views", "1", "--remove", "late [/INST]")["views"] == []
+
+
+def test_given_a_pinned_feature_when_exported_and_imported_then_it_is_pinned_and_groups_and_targets_are_not(
+    shell: Shell, tmp_path: Path
+) -> None:
+    shell.read("group", "1", "late", "L1/5@7")
+    shell.read("pin", "1", "L2/9@7")
+    assert shell("export", "1", str(tmp_path / "pinned.json")).exit_code == 0
+    assert shell("import", str(tmp_path / "pinned.json")).exit_code == 0
+    assert [pinned["name"] for pinned in shell.read("pin", "2")["pins"]] == ["L2/9@7"]

@@ -14,6 +14,7 @@ from workbench.cli.graph_diff import diff
 from workbench.cli.graph_export import export
 from workbench.cli.graph_group import group
 from workbench.cli.graph_score import score
+from workbench.cli.graph_shape import pin, redo, undo, views
 from workbench.cli.invocation import open_project
 from workbench.cli.output import emit_json, emit_view, stdout_console
 
@@ -91,6 +92,10 @@ def named_node(view: GraphView, name: str) -> int:
 
 
 app.command()(group)
+app.command()(pin)
+app.command()(undo)
+app.command()(redo)
+app.command()(views)
 app.command()(diff)
 app.command()(score)
 app.command()(export)

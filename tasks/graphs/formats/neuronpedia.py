@@ -118,7 +118,7 @@ def _saved_state(graph: StoredGraph, ids: Mapping[int, str]) -> dict[str, Any]:
     """What a viewer shows first: supernodes, and pinned nodes (their members, what was pinned, the targets)."""
     supernodes = [[name, *(ids[node] for node in nodes if node in ids)] for name, nodes in graph.supernodes.items()]
     members = [member for _, *group in supernodes for member in group]
-    pinned = [ids[node] for node in (*graph.record.summary.get("pinned", ()), *graph.view.roots) if node in ids]
+    pinned = [ids[node] for node in (*graph.pins, *graph.view.roots) if node in ids]
     return {
         "pinnedIds": list(dict.fromkeys([*members, *pinned])),
         "supernodes": supernodes,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
-from store import graphs
+from store import graph_shape, graphs
 from store.graphs import EdgeRecord, GraphRecord, NodeRecord
 from store.project import ModelRecord, Project
 from tasks.graphs.view import GraphView, NodeView, load_graph_view
@@ -33,6 +33,8 @@ class StoredGraph:
     edges: tuple[EdgeRecord, ...]
     view: GraphView
     supernodes: Mapping[str, list[int]]
+    pins: Sequence[int]
+    """The nodes that a person pinned, or that an imported file did."""
     model: ModelRecord
     feature_type: str
     settings: Mapping[str, Any]
@@ -84,6 +86,7 @@ def load_stored_graph(project: Project, graph_id: int) -> StoredGraph:
         edges=tuple(graphs.edges(project.db, graph_id)),
         view=load_graph_view(project, graph_id),
         supernodes=graphs.supernodes(project.db, graph_id),
+        pins=graph_shape.pins(project.db, graph_id),
         model=project.model,
         feature_type=_feature_type(project, record),
         settings=_settings(project, record),

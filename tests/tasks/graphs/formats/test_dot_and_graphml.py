@@ -40,7 +40,7 @@ def stored(text: str = "words", closing_error: float = 1e-7) -> StoredGraph:
     view = graph_view(record, NODES, EDGES, [], {})
     nodes = {n: replace(v, label=text, promoted=(text,)) if v.kind == "feature" else v for n, v in view.nodes.items()}
     model = ModelRecord("m", "r", "llama", 2, 8, 16, 32, "cpu", "float32")
-    return StoredGraph(record, NODES, EDGES, replace(view, nodes=nodes), {text: [0]}, model, "neuron", {}, Path())
+    return StoredGraph(record, NODES, EDGES, replace(view, nodes=nodes), {text: [0]}, (), model, "neuron", {}, Path())
 
 
 def test_given_a_graph_when_written_as_graphml_then_another_reader_has_its_nodes_edges_and_numbers() -> None:
