@@ -102,6 +102,11 @@ TASKS: dict[str, Task] = {
         ),
         Task("heads", "The attention heads that carry an edge of a graph.", "tasks.heads", "graph"),
         Task("qk", "The pairs of sources that make a head attend from here to there.", "tasks.qk", "graph"),
+        Task(
+            "reproduce",
+            "The paper's case studies on this model: baseline, circuits, hypotheses, verdicts.",
+            "tasks.reproduce",
+        ),
         Task("pack", "Everything another machine needs to check the numbers, in one file.", "tasks.pack"),
     )
 }

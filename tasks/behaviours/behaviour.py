@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 
 class Kind(StrEnum):
@@ -88,6 +89,6 @@ class Behaviour:
     measured: tuple[tuple[str, float], ...] = ()
     """(model, the part of the pairs that it was measured to pass)."""
 
-    def form(self, pair: Pair) -> dict[str, str | bool]:
+    def form(self, pair: Pair) -> dict[str, Any]:
         """How the pair's prompts are put into tokens: options of `LanguageModel.tokenize` and of `trace`."""
         return {"chat": self.chat, "system": self.system, "prefill": pair.prefill}
