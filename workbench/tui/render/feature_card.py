@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
@@ -12,8 +11,15 @@ from rich.console import Group
 from rich.text import Text
 
 from workbench.tui.render.bars import bar, column, number, percent, sign, signed
+from workbench.tui.render.feature_detail import (
+    context_strips,
+    moments_line,
+    neighbour_lists,
+    quantile_examples,
+    strip_values,
+)
 from workbench.tui.render.features import STAR
-from workbench.tui.render.heat_strip import heat_strip, strip_scale
+from workbench.tui.render.heat_strip import strip_scale
 from workbench.tui.render.label_scores import score_lines
 from workbench.tui.render.tokens import fit, show_text, show_token
 
@@ -29,8 +35,15 @@ _WIDEST = 100
 def feature_card(card: Mapping[str, Any], width: int = 80, dark: bool = True) -> Group:
     """Everything known of one feature (`store.features.card`) on `width` cells, each number with its unit."""
     width = min(width, _WIDEST)
-    return Group(*_head(card), *_activations(card, width), *_tokens(card, width), *_contexts(card, width, dark),
-                 *_places(card, width))  # fmt: skip
+    return Group(
+        *_head(card),
+        *_activations(card, width),
+        *_tokens(card, width),
+        *_contexts(card, width, dark),
+        *quantile_examples(card, width, dark),
+        *neighbour_lists(card, width),
+        *_places(card, width),
+    )
 
 
 def histogram(counts: Sequence[int], width: int) -> list[Text]:
@@ -99,6 +112,7 @@ def _activations(card: Mapping[str, Any], width: int) -> Iterator[Text]:
     ):
         line.append(name, style="dim").append(f"{value}   ")
     yield line
+    yield from moments_line(card)
     rows = histogram(card.get("histogram") or [], width)
     if rows:
         most = max(card["histogram"])
@@ -122,13 +136,8 @@ def _contexts(card: Mapping[str, Any], width: int, dark: bool) -> Iterator[Text]
         return
     if contexts:
         yield Text("\nstrongest examples, activation on each token", style="dim")
-    strips = [[math.nan if value is None else value for value in context["values"]] for context in contexts]
-    scale = strip_scale(strips)
-    for context, values in zip(contexts, strips, strict=True):
-        left = f"{number(context['activation'], 2):>7}  "
-        rows = heat_strip(context["tokens"], values, max(width - len(left), 10), scale, context["at"], dark)
-        for index, row in enumerate(rows):
-            yield Text(left if index == 0 else " " * len(left), no_wrap=True).append_text(row)
+    scale = strip_scale([strip_values(context) for context in contexts])
+    yield from context_strips(contexts, width, scale, dark)
 
 
 def _places(card: Mapping[str, Any], width: int) -> Iterator[Text]:
