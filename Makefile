@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.workbench-installed
 WORKERS ?= 2
 
-.PHONY: bench-search bench-tui bench-attribution bench-capture bench-growth bench-intervene bench-qwen3-shape bench-train bench-worker torture demo test check bench lint format types imports install
+.PHONY: bench-index bench-search bench-tui bench-attribution bench-capture bench-growth bench-intervene bench-qwen3-shape bench-train bench-worker torture demo test check bench lint format types imports install
 
 # The whole path on the embedded model: prompt to validated circuit, with a closing report.
 demo: install
@@ -51,6 +51,10 @@ bench-worker: install
 # How soon the app is there and answers a key, with a million features and a large graph, in a real terminal.
 bench-tui: install
 	$(BIN)/python -m benchmarks.app
+
+# The index beside SAEDashboard: same SAE, tokens and threads; BENCH="--tokens 2048 --features 512" for a short run.
+bench-index: install
+	$(BIN)/python -m benchmarks.index $(BENCH)
 
 # Search and the feature list at 10 000, 100 000 and 1 000 000 features.
 bench-search: install
