@@ -173,7 +173,7 @@ def report(db: Database, job_id: int, progress: float, note: str) -> None:
 
 
 def add_event(db: Database, job_id: int, kind: str, text: str) -> None:
-    """Write something that happened to a job: `kind` is state, cancel, warning, moved, origin, exit or ground."""
+    """Write what happened to a job: `kind` is state, cancel, warning, moved, origin, exit, ground or point."""
     db.execute("INSERT INTO job_event (job_id, at, kind, text) VALUES (?, ?, ?, ?)", [job_id, now(), kind, text])
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Event
@@ -54,6 +54,8 @@ class Context:
     """The dictionary sets that stay in memory; none, unless it was given a budget."""
     draw: Callable[[GraphView], str] | None = None
     """Makes the figure of a graph, as SVG, where there is a face that can; packs and reports have it then."""
+    keep_point: Callable[[str, Mapping[str, float | None]], None] | None = None
+    """Writes a point of a curve to the job that runs."""
     _model: LanguageModel | None = None
     _before_use: Callable[[LanguageModel], None] | None = None
 
@@ -91,6 +93,11 @@ class Context:
             yield
         finally:
             self._before_use = None
+
+    def measured(self, curve: str, values: Mapping[str, float | None]) -> None:
+        """Add a point to a curve of the running job, for whoever watches it; nothing where there is no job."""
+        if self.keep_point is not None:
+            self.keep_point(curve, values)
 
     def check(self) -> None:
         """Raise `Cancelled` if the person asked to stop. Call it between batches (`stage` does)."""

@@ -15,7 +15,7 @@ from typing import Any
 import pysqlite3
 from pydantic import ValidationError
 
-from store import jobs
+from store import job_curves, jobs
 from store.errors import BadInput, Cancelled, Damaged, Missing, WorkbenchError
 from store.files import is_disk_full, release_ballast
 from store.json_numbers import finite
@@ -234,14 +234,15 @@ class _StageSoFar:
 
 @contextmanager
 def _progress_to_row(context: Context, job_id: int) -> Iterator[None]:
-    """For as long as the block lasts, the context's progress also goes to the job's row."""
+    """For as long as the block lasts, the context's progress and its curves also go to the job's rows."""
     inner = context.progress
     db = context.project.db
     context.progress = JobProgress(inner, lambda progress, note: jobs.report(db, job_id, progress, note))
+    context.keep_point = lambda curve, values: job_curves.add_point(db, job_id, curve, values)
     try:
         yield
     finally:
-        context.progress = inner
+        context.progress, context.keep_point = inner, None
 
 
 def _sound_document(project: Project, key: str) -> dict[str, Any] | None:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -123,6 +123,7 @@ class TrainingRun:
         if self.recovery is not None and (n_points % RECOVERY_EVERY == 0 or n_points == POINTS):
             recovered = self.recovery.ce_recovered(trainer.autoencoder())
             trainer.points[-1] = replace(trainer.points[-1], ce_recovered=recovered)
+        self.stage.context.measured(f"layer {trainer.layer}", _measures(trainer.points[-1]))
         if n_points % RECOVERY_EVERY == 0:
             self.stage.context.progress.note(_narrated(trainer))
 
@@ -141,6 +142,12 @@ class TrainingRun:
             wall_s=trainer.position.wall_s,
             cpu_s=trainer.position.cpu_s,
         )
+
+
+def _measures(point: TrainingPoint) -> dict[str, float | None]:
+    """A point as curves have it."""
+    numbers = {key: value for key, value in asdict(point).items() if key != "split"}
+    return {key: None if value is None else float(value) for key, value in numbers.items()}
 
 
 def _narrated(trainer: LayerTrainer) -> str:

@@ -16,6 +16,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+from store import job_curves, jobs
 from store.errors import BadInput, Cancelled, Damaged, WorkbenchError
 from store.feature_query import parse_query
 from store.feature_search import find_features
@@ -132,6 +133,11 @@ def test_training_leaves_a_set_that_loads_and_says_how_good_it_is(project: Proje
     sql = "SELECT split, count(*) FROM training_point GROUP BY dictionary_id, split ORDER BY 1"
     counts = project.db.execute(sql).fetchall()
     assert {split for split, _ in counts} == {"train", "validation"}
+    job_id = project.db.execute("SELECT max(id) FROM job WHERE kind = 'train'").fetchone()[0]
+    drawn = job_curves.curves(event for _, event in jobs.events(project.db, job_id))
+    assert {name: curve["fvu"] for name, curve in drawn.items()} == {
+        f"layer {each['layer']}": each["curve"]["fvu"] for each in document["layers"]
+    }
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)

@@ -17,12 +17,13 @@ from textual.widgets import Static
 
 from store import jobs
 from store.errors import WorkbenchError
+from store.job_curves import POINT
 from store.jobs import ENDED, Job
 from workbench.tui.actions import Action, bindings, permitted
 from workbench.tui.messages import Told
 from workbench.tui.pane import Session
 from workbench.tui.render.bars import percent
-from workbench.tui.render.job_list import job_line, job_view
+from workbench.tui.render.job_list import job_curves, job_line, job_view
 from workbench.tui.render.tokens import show_text
 from workbench.tui.screens.page import Page
 from workbench.tui.widgets.line_list import LineList
@@ -48,6 +49,7 @@ class JobsDrawer(Container):
     DEFAULT_CSS = """
     JobsDrawer { display: none; height: 40%; min-height: 8; border-top: solid $primary; }
     JobsDrawer #jobs-log { height: 4; color: $text-muted; }
+    JobsDrawer #jobs-log.-curve { height: 6; }
     """
 
     def __init__(self, session: Session) -> None:
@@ -61,7 +63,7 @@ class JobsDrawer(Container):
         """A few words for the first line of the app."""
 
     def compose(self) -> ComposeResult:
-        """The list, and the end of the log of the job under the cursor."""
+        """The list, and of the job under the cursor the curve that it draws, or the end of its log."""
         yield LineList(empty="no job has been run in this project", id="jobs-list")
         yield Static("", id="jobs-log")
 
@@ -104,6 +106,9 @@ class JobsDrawer(Container):
         event = announcement.get("event", {})
         if "started" in announcement or event.get("text") == "running":
             self._running_since, self._stages = time.monotonic(), []
+        chosen = self._chosen()
+        if event.get("kind") == POINT and self.display and chosen is not None and chosen.id == event["job"]:
+            await self._show_log(chosen)
         if event.get("kind") != "state":
             return None
         await self.read()
@@ -127,12 +132,21 @@ class JobsDrawer(Container):
         self.app.push_screen(Page(f"job {job.id}", page))
 
     @on(LineList.Moved)
-    async def _show_log(self, message: LineList.Moved) -> None:
-        """The end of the log of the job under the cursor."""
+    async def _moved(self, message: LineList.Moved) -> None:
+        """Another job is under the cursor."""
         message.stop()
-        job = self._jobs[message.index]
-        log = _tail(_log(self._session.store.directory, job.id), LOG_LINES)
-        self.query_one("#jobs-log", Static).update(Text("\n".join(map(show_text, log))))
+        await self._show_log(self._jobs[message.index])
+
+    async def _show_log(self, job: Job) -> None:
+        """What a running job draws; of others the end of the log."""
+        log = self.query_one("#jobs-log", Static)
+        drawn: list[Text] = []
+        if job.finished_at is None:
+            events = await self._session.store.read(lambda project: jobs.events(project.db, job.id))
+            drawn = job_curves([event for _, event in events], self.size.width)
+        log.set_class(bool(drawn), "-curve")
+        lines = _tail(_log(self._session.store.directory, job.id), LOG_LINES)
+        log.update(drawn[-1] if drawn else Text("\n".join(map(show_text, lines))))
 
     async def action_cancel(self) -> None:
         """Ask the job under the cursor to stop."""

@@ -18,8 +18,8 @@ class Looked(Message):
     place: Place
 
     def can_replace(self, message: Message) -> bool:
-        """A later look makes an earlier one, still waiting, needless."""
-        return isinstance(message, Looked)
+        """A later look makes an earlier one of the same pane, still waiting, needless."""
+        return isinstance(message, Looked) and message.place.pane == self.place.pane
 
 
 @dataclass

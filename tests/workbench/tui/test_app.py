@@ -9,14 +9,14 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from store import findings, jobs
+from store import findings, job_curves, jobs
 from store.project import Project
 from tests.workbench.tui.app_project import GRAPH
 from tests.workbench.tui.screen_text import drive, screen_text, until
 from workbench.tui.actions import EVERYWHERE, Action
 from workbench.tui.app import PANES, Workbench
 from workbench.tui.jobs_drawer import JobsDrawer
-from workbench.tui.messages import Kept, Looked, Told, Went
+from workbench.tui.messages import Kept, Looked, Told, Went, WorkerNews
 from workbench.tui.place import History, Place
 from workbench.tui.screens.ledger import Ledger
 from workbench.tui.screens.question import Question
@@ -152,6 +152,34 @@ def test_given_every_key_of_the_app_when_pressed_then_it_is_answered_and_the_app
 
     drive(app, steps)
     assert len(done) == len(EVERYWHERE) - 1
+
+
+def test_given_a_running_job_that_draws_a_curve_when_a_point_comes_then_the_drawer_draws_it(
+    project_directory: Path,
+) -> None:
+    def point(tokens: int, fvu: float) -> int:
+        with Project.open(project_directory, write=True, work=False) as project, project.transaction():
+            job_curves.add_point(project.db, job_id, "layer 7 [/]", {"tokens": tokens, "fvu": fvu})
+            return jobs.last_event_id(project.db)
+
+    with Project.open(project_directory, write=True, work=False) as project:
+        job_id = jobs.start(project.db, "train", "{}", "key")
+    point(100, 0.75)
+    app = app_on(project_directory)
+
+    async def steps(pilot: Steps) -> None:
+        await opened(pilot)
+        await pilot.press("f6")
+        await until(pilot, "against 100 tokens seen")
+        event = {"id": point(200, 0.25), "job": job_id, "kind": job_curves.POINT, "text": ""}
+        await app.on_worker_news(WorkerNews("job", job={"event": event, "about": {}}))
+        text = await until(pilot, "against 200 tokens seen")
+        assert "layer 7 [/], held out" in text and re.search(r"FVU █▁ +0.750 → 0.250", text)
+        await pilot.press("enter")
+        text = await until(pilot, f"job {job_id}")
+        assert "0.750 → 0.250" in text and job_curves.POINT not in text.split("events")[-1]
+
+    drive(app, steps)
 
 
 def test_given_something_under_the_cursor_when_copied_then_it_is_in_the_file_that_is_named(

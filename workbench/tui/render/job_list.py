@@ -9,14 +9,17 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from store.job_curves import POINT, curves
 from store.job_memory import JobMemory
 from store.jobs import Job, JobEvent
 from workbench.tui.render.bars import bar, duration, percent
 from workbench.tui.render.document import value_text
 from workbench.tui.render.facts import facts, plain_table
 from workbench.tui.render.tokens import fit, show_text
+from workbench.tui.render.training import curves as curve_view
 
 _BAR_CELLS = 10
+_CURVE_COLUMNS = 80
 _NOT_KNOWN = JobMemory()
 _STATE_GLYPH = {
     "queued": "…", "running": "▶", "cancelling": "◼", "succeeded": "✓", "failed": "✗", "cancelled": "–",
@@ -78,9 +81,16 @@ def job_view(job: Job, events: Sequence[JobEvent], memory: JobMemory = _NOT_KNOW
         }
     )
     happened = plain_table("at", "event", "text")
-    for event in events:
+    for event in (event for event in events if event.kind != POINT):
         happened.add_row(Text(event.at), Text(event.kind), Text(show_text(event.text)))
-    return Group(about, Text("\nparams", style="dim"), facts(job.params), Text("\nevents", style="dim"), happened)
+    drawn = [Text("\n").append_text(curve) for curve in job_curves(events, _CURVE_COLUMNS)]
+    params = (Text("\nparams", style="dim"), facts(job.params))
+    return Group(about, *drawn, *params, Text("\nevents", style="dim"), happened)
+
+
+def job_curves(events: Sequence[JobEvent], width: int) -> list[Text]:
+    """The curves that a job has drawn so far, the one that moved last at the end."""
+    return [curve_view(name, curve, width) for name, curve in curves(events).items() if curve.get("tokens")]
 
 
 def _without_formula(memory: JobMemory) -> str | None:
