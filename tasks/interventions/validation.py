@@ -84,9 +84,13 @@ def matched_controls(
     place = active.layer * (int(active.position.max()) + 1 if len(active) else 1) + active.position
     size = active.activation.abs()
     free = ~tested if never is None else ~(tested | never)
+    order = place.argsort(stable=True)
+    rows = tested.nonzero().squeeze(1)
+    starts, ends = (torch.searchsorted(place[order], place[rows], right=right).tolist() for right in (False, True))
     chosen = []
-    for row in tested.nonzero().squeeze(1).tolist():
-        candidates = ((place == place[row]) & free).nonzero().squeeze(1)
+    for row, start, end in zip(rows.tolist(), starts, ends, strict=True):
+        there = order[start:end]
+        candidates = there[free[there]]
         if not len(candidates):
             continue
         distance = (size[candidates] - size[row]).abs()

@@ -71,15 +71,15 @@ def untested(because: str, unit: str = "") -> Tested:
 
 def swap_outcome(flipped: float, moved: float, controls: Sequence[float]) -> Outcome:
     """Of a swap: the share of pairs flipped, the mean part of the way moved, and that of every control."""
-    best = max(controls, default=0.0)
-    if moved < best + ABOVE_CONTROLS or moved < 2 * best:
+    best = max([0.0, *controls])
+    if not moved >= max(best + ABOVE_CONTROLS, 2 * best):
         return Outcome.NOT_SUPPORTED
     return Outcome.SUPPORTED if flipped >= FLIPPED and moved >= MOVED else Outcome.PARTLY
 
 
 def common_outcome(lost: float, controls: Sequence[float]) -> Outcome:
     """Of a removal: nats of log probability lost on held-out prompts, and what every random removal loses."""
-    if lost < 2 * max(controls, default=0.0) or lost < LOST_PARTLY:
+    if not lost >= max(2 * max([0.0, *controls]), LOST_PARTLY):
         return Outcome.NOT_SUPPORTED
     return Outcome.SUPPORTED if lost >= HALVED else Outcome.PARTLY
 

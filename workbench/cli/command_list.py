@@ -26,6 +26,7 @@ COMMANDS: dict[str, str] = {
     "graph": "List, show, shape, compare and export attribution graphs.",
     "plan": "What training on a model will take: memory, disk, FLOPs, hours; nothing is loaded.",
     "script": "The session of this project as a Python program or a notebook.",
+    "reproduction": "The last reproduction again, or its report: Markdown, or one page that works offline.",
     "verify": "Check a pack: every hash, and that its numbers come out again.",
     "unpack": "Open a pack into a directory.",
     "worker": "The background process that keeps the model loaded and runs queued jobs.",

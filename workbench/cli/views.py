@@ -19,6 +19,7 @@ def task_view(kind: str, document: dict[str, Any], project: Project, width: int)
     from workbench.tui.render.heads import heads_view, query_key_view
     from workbench.tui.render.intervention import intervention_view
     from workbench.tui.render.label_scores import label_report
+    from workbench.tui.render.reproduction import reproduction_view
     from workbench.tui.render.training import training_view
     from workbench.tui.render.validation import validation_view
 
@@ -40,6 +41,8 @@ def task_view(kind: str, document: dict[str, Any], project: Project, width: int)
         return label_report(document, width)
     if kind == "feature-quality":
         return quality_view(document, width)
+    if kind == "reproduce":
+        return reproduction_view(document)
     if kind == "heads":
         return heads_view(document)
     if kind == "qk":

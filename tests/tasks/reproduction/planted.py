@@ -46,10 +46,12 @@ def planted(two_hop: bool, operation: bool = False) -> LlamaForCausalLM:
         num_attention_heads=1, num_key_value_heads=1, head_dim=D_MODEL, max_position_embeddings=32,
         tie_word_embeddings=False, pad_token_id=len(WORDS), bos_token_id=None, eos_token_id=len(WORDS),
     )  # fmt: skip
-    model = LlamaForCausalLM(config).eval().requires_grad_(False)
+    model: LlamaForCausalLM = LlamaForCausalLM(config)
+    model.train(False)
+    model.requires_grad_(False)
     for name, parameter in model.named_parameters():
         parameter.fill_(1.0 if name.endswith("norm.weight") else 0.0)
-    embedding, unembedding = model.get_input_embeddings().weight, model.get_output_embeddings().weight
+    embedding, unembedding = model.model.embed_tokens.weight, model.lm_head.weight
     for token, word in enumerate(WORDS):
         embedding[token, AT["constant"]] = 1.0
         if word in AT:
