@@ -38,10 +38,12 @@ class PatientPilot(Pilot[int]):
 
     async def settled(self) -> None:
         """Wait until no pane waits for a rest or for a thread; a question that is up waits for a person."""
+        still = 0
         for _ in range(round(_UNSETTLED_S / _STEP_S)):
-            if not self._busy():
+            still = 0 if self._busy() else still + 1
+            if still == 2:  # also after what the last one to end may have asked for
                 return
-            await super().pause(_STEP_S)
+            await super().pause(None if still else _STEP_S)
 
     def _busy(self) -> bool:
         if len(self.app.screen_stack) != 1:
