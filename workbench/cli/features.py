@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from workbench.cli import feature_labels
+from workbench.cli import feature_files, feature_labels
 from workbench.cli.command_list import FeatureCommands
 from workbench.cli.feature_labels import print_said
 from workbench.cli.invocation import open_project
@@ -98,6 +98,8 @@ def show(
 
 
 app.command("label")(feature_labels.label_command())
+app.command("export")(feature_files.export_features)
+app.command("import")(feature_files.import_features)
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
@@ -67,7 +68,7 @@ def histogram(counts: Sequence[int], width: int) -> list[Text]:
 
 def logit_bars(promoted: Sequence[Sequence[Any]], suppressed: Sequence[Sequence[Any]], width: int) -> list[Text]:
     """Two columns, promoted and suppressed tokens with their logits as signed bars, on one scale."""
-    scale = max((abs(value) for _, value in (*promoted, *suppressed)), default=0.0)
+    scale = max((abs(value) for _, value in (*promoted, *suppressed) if _is_known(value)), default=0.0)
     half = max(width // 2 - 1, 16)
     lines = []
     for up, down in zip_longest(promoted, suppressed):
@@ -167,11 +168,17 @@ def _rest(n: int, what: str) -> Iterator[Text]:
 
 
 def _logit(pair: Sequence[Any], scale: float, width: int) -> Text:
+    if not _is_known(pair[1]):  # an imported feature: its file names tokens without logits
+        return Text(fit(f"{'–':>5} {show_token(str(pair[0]))}", width))
     token, value = str(pair[0]), float(pair[1])
     cells = max(min(width - 20, 10), 4)
     line = Text(f"{sign(value)}{abs(value):.2f} ")
     line.append(bar(abs(value) / scale if scale else 0.0, cells), style="red" if value < 0 else "green")
     return line.append(" " + fit(show_token(token), width - cell_len(line.plain) - 1))
+
+
+def _is_known(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)
 
 
 def _edge(power: int) -> str:

@@ -93,13 +93,18 @@ def neighbour_line(row: Mapping[str, Any], width: int) -> Text:
 
 def token_list(pairs: Sequence[Sequence[Any]]) -> str:
     """`·Paris +1.23  ·France +0.98`: tokens with their logits, inert."""
-    return "  ".join(f"{show_token(str(token))} {value:+.2f}" for token, value in pairs)
+    return "  ".join(f"{show_token(str(token))} {_logit(value)}".rstrip() for token, value in pairs)
 
 
 def sparkline(counts: Sequence[float]) -> str:
     """Counts as one row of eighth blocks, the largest full; an empty bin is a blank."""
     top = max(counts, default=0)
     return "".join(_SPARKS[math.ceil(8 * count / top) if top else 0] for count in counts)
+
+
+def _logit(value: float | None) -> str:
+    """`+1.23`; nothing where an imported file does not say it."""
+    return "" if value is None or math.isnan(value) else f"{value:+.2f}"
 
 
 def _active_at(feature: Mapping[str, Any]) -> str:
