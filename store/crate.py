@@ -28,6 +28,8 @@ class Action:
     job: Job
     used: tuple[str, ...] = ()
     made: tuple[str, ...] = ()
+    command: str = ""
+    """The command line that does it again."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,8 @@ def crate_metadata(provenance: Provenance, sizes_bytes: Mapping[str, int]) -> by
             "@id": _SOFTWARE,
             "@type": "SoftwareApplication",
             "name": "workbench",
-            "softwareVersion": provenance.software_version,
+            "version": provenance.software_version,
+            "url": f"urn:x-workbench:{quote(provenance.software_version)}",
         },
         *(_file(path, size, provenance.descriptions.get(path)) for path, size in sorted(sizes_bytes.items())),
         *(entity for action in provenance.actions for entity in _action(action)),
@@ -114,10 +117,13 @@ def _action(action: Action) -> Iterator[dict[str, Any]]:
         "@type": "CreateAction",
         "name": f"workbench {job.kind}",
         "instrument": {"@id": _SOFTWARE},
+        "actionStatus": "http://schema.org/CompletedActionStatus",
+    }
+    links = {
         "object": [_reference(path) for path in action.used] + [{"@id": param["@id"]} for param in params],
         "result": [_reference(path) for path in action.made],
-        "actionStatus": {"@id": "http://schema.org/CompletedActionStatus"},
     }
-    times = {"startTime": job.started_at, "endTime": job.finished_at}
-    yield entity | {name: at for name, at in times.items() if at}
+    entity |= {name: found[0] if len(found) == 1 else found for name, found in links.items() if found}
+    known = {"startTime": job.started_at, "endTime": job.finished_at, "description": action.command}
+    yield entity | {name: text for name, text in known.items() if text}
     yield from params

@@ -55,9 +55,10 @@ def run(params: Params, context: Context) -> Result:
         for stored in held:
             entries[stored.path] = project.files.verify(stored)
             stage.advance()
-        entries |= documents(contents) | _facts(project, header)
+        made = documents(contents)
+        entries |= made | _facts(project, header)
         stage.advance()
-    write_pack(target, entries, provenance(contents))
+    write_pack(target, entries, provenance(contents, made))
     return Result({"pack": str(target), "files": len(entries) + 2, "bytes": target.stat().st_size,
                    "jobs": len(tables["job"]), "left_out": list(header.left_out)})  # fmt: skip
 

@@ -25,16 +25,17 @@ def is_comparable(opened: OpenedPack) -> bool:
 def altered(opened: OpenedPack, draw: Callable[[GraphView], str] | None) -> Iterator[dict[str, Any]]:
     """Every document that does not follow from the rows and files, and every entry that belongs to no pack.
 
-    Figures of graphs are compared if `draw` makes them.
+    Figures of graphs are compared if `draw` makes them, and if the pack was made where something drew them.
     """
+    drawn = {name for name in opened.hashes if name.startswith(f"{FOLDER}/graph-")}
+    draw, drawn = (draw, set()) if drawn and draw is not None else (None, drawn)
     contents = Contents(opened.project, opened.tables, opened.header, draw)
     made = documents(contents)
     sizes = {name: (opened.documents / name).stat().st_size for name in opened.hashes if name in {*made, *FACTS}}
     held = {stored.path: stored.size_bytes for stored in stored_files(opened.tables)}
     held = {path: size for path, size in held.items() if path not in opened.header.left_out}
-    drawn = {name for name in opened.hashes if draw is None and name.startswith(f"{FOLDER}/graph-")}
     sizes |= held | {name: (opened.documents / name).stat().st_size for name in drawn}
-    made[METADATA_NAME] = crate_metadata(provenance(contents), sizes)
+    made[METADATA_NAME] = crate_metadata(provenance(contents, {*made, *drawn}), sizes)
     for name in sorted(opened.hashes):
         if name in made and (opened.documents / name).read_bytes() != made[name]:
             yield {"name": name, "what": "is not what the pack's rows and files say"}

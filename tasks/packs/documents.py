@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from store import graphs, jobs
@@ -13,6 +14,7 @@ from store.jobs import Job
 from store.pack_format import HEADER_NAME, PackHeader
 from store.project import Project
 from store.project_rows import as_lines
+from tasks.command_line import command_line
 from tasks.packs.expected import EXPECTED_NAME, Tolerances, claims_of, write_claims
 from tasks.packs.figures import figures_of
 from tasks.packs.readme import LICENCES_NAME, README_NAME, licences, readme
@@ -76,11 +78,11 @@ def documents(contents: Contents) -> dict[str, bytes]:
         NOTEBOOK_NAME: notebook(steps, project.model, version).encode(),
         LICENCES_NAME: licences(project.model, contents.tables),
     }  # fmt: skip
-    return made | {README_NAME: readme(project.model, contents.header, contents.tables, claims, made)}
+    return made | {README_NAME: readme(project.model, contents.header, contents.tables, claims)}
 
 
-def provenance(contents: Contents) -> Provenance:
-    """Where the pack comes from: one action a job."""
+def provenance(contents: Contents, names: Iterable[str]) -> Provenance:
+    """Where a pack that also holds the documents `names` comes from: one action a job."""
     tables, model = contents.tables, contents.project.model
     path_of = {row["id"]: row["path"] for row in tables["file"]}
     made: dict[int, list[str]] = {}
@@ -88,20 +90,37 @@ def provenance(contents: Contents) -> Provenance:
         for row in tables[table]:
             if (path := path_of[row["file_id"]]) not in contents.header.left_out and row["job_id"] is not None:
                 made.setdefault(row["job_id"], []).append(path)
-    used = {
-        step.job.id: tuple(path for job in step.needs.values() for path in made.get(job, ()))
-        for step in session_steps(contents.finished)
-    }
+    steps = session_steps(contents.finished)
+    used = {step.job.id: tuple(path for job in step.needs.values() for path in made.get(job, ())) for step in steps}
+    commands_of = {step.job.id: command_line(step.job.kind, step.params, Path("PROJECT")) for step in steps}
+    stored = {path: _described(path) for path in path_of.values()}
     return Provenance(
         name=f"workbench pack of {model.spec}",
         description="Prompt baselines, sparse autoencoders, attribution graphs and their validation, with what is "
         "needed to compute the numbers again: `workbench verify FILE`.",
         created_at=contents.header.created_at,
         software_version=contents.header.workbench,
-        actions=tuple(Action(job, used.get(job.id, ()), tuple(made.get(job.id, ()))) for job in contents.finished),
-        descriptions=_DESCRIPTIONS,
+        actions=tuple(
+            Action(job, used.get(job.id, ()), tuple(made.get(job.id, (EXPECTED_NAME,))), commands_of.get(job.id, ""))
+            for job in contents.finished
+        ),
+        descriptions=stored | {name: _described(name) for name in names} | _DESCRIPTIONS,
         license={"@id": LICENCES_NAME},
     )
+
+
+def _described(name: str) -> str:
+    """What a file is, by where it lies."""
+    folder, _, rest = name.partition("/")
+    said = {
+        "tables": f"The rows of table {rest.removesuffix('.jsonl')}, one a line.",
+        "configs": "Every option of one job, resolved.",
+        "figures": "A figure of a graph, a training, or measured effects.",
+        "graphs": "An attribution graph.",
+        "weights": "The weights of one dictionary.",
+        "activations": "Captured activations of one layer.",
+    }
+    return said.get(folder, "A part of the pack.")
 
 
 def as_json(value: Mapping[str, Any]) -> bytes:

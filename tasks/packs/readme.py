@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from pathlib import PurePosixPath
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tasks.packs.expected import Claim, Tolerances, headlines
@@ -40,10 +39,8 @@ _PARTS = (
 )
 
 
-def readme(
-    model: ModelRecord, header: PackHeader, tables: Tables, claims: Sequence[Claim], names: Iterable[str]
-) -> bytes:
-    """The README of a pack that also holds the documents `names`."""
+def readme(model: ModelRecord, header: PackHeader, tables: Tables, claims: Sequence[Claim]) -> bytes:
+    """The README of a pack."""
     lines = [
         f"# A workbench pack: {_code(model.spec)}",
         "",
@@ -66,7 +63,6 @@ def readme(
         "## What is in it",
         "",
         *(f"- {name}: {meaning}" for name, meaning in _PARTS),
-        f"- figures: {', '.join(sorted(PurePosixPath(n).name for n in names if n.startswith('figures/'))) or 'none'}",
         "",
         *_findings(tables),
         "## Headline numbers",

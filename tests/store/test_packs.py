@@ -287,8 +287,8 @@ def test_the_metadata_is_a_process_run_crate(pack: Path, tmp_path: Path) -> None
     referred = [*root["hasPart"], *root["mentions"]]
     action = entities["#job-3"]
     assert action["@type"] == "CreateAction"
-    assert entities[action["instrument"]["@id"]]["softwareVersion"] == "0.1.0"
-    referred += [*action["object"], *action["result"]]
+    assert entities[action["instrument"]["@id"]]["version"] == "0.1.0"
+    referred += [*action["object"], action["result"]]
     assert all(reference["@id"] in entities for reference in referred)
     assert entities["#job-3-layers"]["value"] == "[1, 2]"
     assert entities["corpus/text%20of%201.txt"]["contentSize"] == "15"

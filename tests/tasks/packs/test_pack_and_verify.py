@@ -6,6 +6,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from store.pack_format import read_header
 from store.packs import verify_pack
 from store.project import Project
 from store.project_rows import STAYS, travelling_tables
+from tasks.context import Context, SilentProgress
 from tasks.packs.expected import (
     EXPECTED_NAME,
     Tolerance,
@@ -27,9 +29,9 @@ from tasks.packs.expected import (
     write_claims,
 )
 from tasks.packs.surroundings import model_files
-from tasks.verify import open_pack, verify_hashes
+from tasks.verify import open_pack, verify_hashes, verify_numbers
 from tests.tasks.packs.conftest import Packed
-from tests.tasks.packs.packed_project import JOBS, changed, edited, verify
+from tests.tasks.packs.packed_project import JOBS, changed, edited, run, verify
 
 LONG = ("capture", "train", "index")
 
@@ -222,6 +224,16 @@ def _columns_of(schema: int) -> dict[str, set[str]]:
     db = Database(pysqlite3.connect(":memory:", isolation_level=None), execute_plugins=False)
     database.migrate(db, schema)
     return {table: {column.name for column in db[table].columns} for table in travelling_tables(db)}
+
+
+def test_a_pack_made_where_nothing_draws_graphs_is_sound_where_something_does(packed: Packed, tmp_path: Path) -> None:
+    undrawn = tmp_path / "undrawn.zip"
+    with Project.open(packed.directory / "project", write=True) as project:
+        run(Context(project), "pack", file=undrawn)
+    assert "figures/graph-1.svg" not in _entries(undrawn)
+    assert verify(undrawn, model_spec=str(tmp_path / "none"))["altered"] == []
+    drawn = verify_numbers(packed.whole, str(tmp_path / "none"), None, SilentProgress(), Event())
+    assert drawn["altered"] == []
 
 
 def test_quick_checks_hashes_and_computes_nothing(packed: Packed) -> None:
