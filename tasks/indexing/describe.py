@@ -1,7 +1,7 @@
 """From the state of a pass to rows: promoted tokens, the words of examples, neighbours."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
 
@@ -75,14 +75,14 @@ class TokenTexts:
         return self.known[token]
 
     def need(self, token: int) -> None:
-        """Decode the token unless that was done."""
-        if token not in self.known:
+        """Decode the token unless that was done, or it is none."""
+        if token not in self.known and token != OUTSIDE:
             self.known[token] = self.model.token_text(token)
 
 
 def described(
     model: LanguageModel,
-    layers: dict[int, tuple[Dictionary, LayerPass]],
+    layers: Mapping[int, tuple[Dictionary, LayerPass]],
     corpus: Corpus,
     texts: TokenTexts,
     n_promoted: int,
@@ -100,7 +100,7 @@ def described(
             yield layer, DescribedLayer(_kind(dictionary), list(_features(state, weights, near, words, texts)))
 
 
-def _grouped(layers: dict[int, tuple[Dictionary, LayerPass]]) -> list[list[int]]:
+def _grouped(layers: Mapping[int, tuple[Dictionary, LayerPass]]) -> list[list[int]]:
     """Layers whose windows are few enough to be read together."""
     groups: list[list[int]] = []
     left = 0
@@ -174,6 +174,8 @@ class _Words:
                 order = torch.where(places == NOWHERE, -torch.inf, values).argsort(1, descending=True)
                 rows = torch.arange(len(order))[:, None]
                 places, values, around, ids = (each[rows, order] for each in (places, values, around, ids))
+            for token in ids.unique().tolist():
+                self.texts.need(token)
             columns = (*unpacked(places), sign * values, ids, sign * around)
             for feature in zip(*(each.tolist() for each in columns), strict=True):
                 yield pack_contexts([found for each in zip(*feature, strict=True) if (found := self._context(*each))])
@@ -184,10 +186,10 @@ class _Words:
         """One example with the part of its window that is text; None of an empty slot."""
         if ids[TOKENS_BEFORE] == OUTSIDE:
             return None
+        if OUTSIDE not in ids:
+            return Context(document, position, value, tuple(ids), tuple(around), TOKENS_BEFORE)
         first = next(slot for slot, token in enumerate(ids) if token != OUTSIDE)
         tokens = tuple(token for token in ids if token != OUTSIDE)
-        for token in tokens:
-            self.texts.need(token)
         values = tuple(around[first : first + len(tokens)])
         return Context(document, position, value, tokens, values, TOKENS_BEFORE - first)
 

@@ -30,7 +30,7 @@ def quantile_examples(card: Mapping[str, Any], width: int, dark: bool) -> Iterat
     """Examples drawn from each fifth of the activations, and the lowest of a feature that goes below zero."""
     quantiles = card.get("quantiles") or []
     if quantiles:
-        yield Text("\nexamples by quantile of the activation, drawn at random", style="dim")
+        yield Text("\ndrawn at random from all it is active on: fifths by quantile of the draw", style="dim")
     every = [context for group in quantiles for context in group["contexts"]]
     scale = strip_scale([strip_values(context) for context in every])
     for group in quantiles:
