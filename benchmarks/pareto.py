@@ -1,8 +1,8 @@
-"""L0 against CE recovered, by objective: `python -m benchmarks.pareto [PROJECT]`, about an hour; it goes on where it was.
+"""L0 against CE recovered, by objective: `python -m benchmarks.pareto [PROJECT]`, about an hour.
 
-Eight layers of the embedded model, every objective on the same captured tokens with the same number of features, passes
-and seed, at several sparsities; each set is evaluated one layer at a time and with all eight spliced. Printed is the
-table of docs/training.md, and `docs/pareto.svg` is drawn.
+It goes on where it was stopped. Eight layers of the embedded model, every objective on the same captured tokens with
+the same number of features, passes and seed, at several sparsities; each set is evaluated one layer at a time and with
+all eight spliced. Printed is the table of docs/training.md, and `docs/pareto.svg` is drawn.
 """
 
 from __future__ import annotations
@@ -89,7 +89,8 @@ def table(rows: list[dict[str, Any]]) -> str:
     for each in sorted(rows, key=lambda row: (row["objective"], row["l0"])):
         cells = [each["set"], f"{each['l0']:.1f}", f"{each['fvu']:.3f}", f"{each['dead']:.1%}"]
         cells += [f"{each[key]:.3f}" for key in ("ce_recovered", "ce_worst", "kl_recovered", "joint")]
-        lines.append(f"| {' | '.join([*cells, f'{each["cpu_s"]:.0f}'])} |")
+        cells.append(f"{each['cpu_s']:.0f}")
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
