@@ -84,6 +84,10 @@ def replayed(
             elif step.job.id in claim_of:
                 yield _on_stored(step, context, claim_of[step.job.id], tolerances, lacking)
             stage.advance()
+    known = {step.job.id for step in steps}
+    for claim in claims:
+        if claim.job not in known:
+            yield Comparison(claim.job, claim.kind, "", "skipped", "this workbench does not know its kind or options")
 
 
 def _on_stored(

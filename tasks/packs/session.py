@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from store.errors import BadInput
 from tasks.command_line import command_line
 from tasks.registry import TASKS, task
@@ -84,13 +86,19 @@ class Step:
 
 
 def session_steps(jobs: Sequence[Job]) -> list[Step]:
-    """The finished jobs in order, each with what it needs of those before; jobs of unknown kinds are left away."""
+    """The finished jobs in order, each with what it needs of those before.
+
+    Jobs of kinds or with options that this workbench does not know are left away.
+    """
     made: dict[tuple[str, int], int] = {}
     steps = []
     for job in sorted(jobs, key=lambda job: job.id):
         if job.kind not in TASKS or job.kind in _LEFT_AWAY:
             continue
-        params = task(job.kind).params_type.model_validate(job.params)
+        try:
+            params = task(job.kind).params_type.model_validate(job.params)
+        except ValidationError:
+            continue
         wanted = {field: (field, getattr(params, field, None)) for field in REFERENCES}
         steps.append(Step(job, params, {field: made[key] for field, key in wanted.items() if key in made}))
         for field in REFERENCES:

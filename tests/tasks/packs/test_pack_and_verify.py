@@ -236,6 +236,21 @@ def test_a_pack_made_where_nothing_draws_graphs_is_sound_where_something_does(pa
     assert drawn["altered"] == []
 
 
+def test_a_job_with_options_of_another_workbench_is_packed_and_its_numbers_are_said_to_be_skipped(
+    packed: Packed, tmp_path: Path
+) -> None:
+    open_pack(packed.whole, tmp_path / "copy")
+    with Project.open(tmp_path / "copy", write=True) as project:
+        with project.transaction():
+            project.db.execute("UPDATE job SET params = '{\"forgotten\": 1}' WHERE kind = 'qk'")
+            project.db.execute("DELETE FROM job_memory")
+        run(Context(project), "pack", file=tmp_path / "odd.zip")
+    document = verify(tmp_path / "odd.zip")
+    [odd] = [job for job in document["jobs"] if job["kind"] == "qk"]
+    assert odd["outcome"] == "skipped" and "does not know" in odd["reason"]
+    assert document["verified"] and document["skipped"] == 1
+
+
 def test_quick_checks_hashes_and_computes_nothing(packed: Packed) -> None:
     document = verify_hashes(packed.whole)
     assert document["verified"] and document["files"] == len(verify_pack(packed.whole)) and "jobs" not in document
