@@ -31,6 +31,8 @@ SORTS = ("place", "density", "rarity", "maximum", "label")
 """By layer and number; most frequent first; rarest first, silent ones last; strongest first; labels from A to Z."""
 _MOST_LABELLED = 1000
 _FEW = 20_000
+_ENOUGH = 40
+"""Features that have all the words, from which on the last one is no longer looked for as a beginning too."""
 _INSTRUCTIONS_BETWEEN_LOOKS = 1000
 
 
@@ -211,8 +213,9 @@ def _by_words(
             return FoundFeatures(np.array(labelled, dtype=np.int64))
     match = match_expression(query.words, whole=True)
     ids = _having(db, "feature_fts", match, dictionaries, conditions, MOST_RANKED + 1)
-    if len(ids) <= MOST_RANKED:  # a beginning is dear, and adds nothing to words that too many features have already
-        match = match_expression(query.words)
+    if len(ids) <= MOST_RANKED:
+        if len(ids) < _ENOUGH:  # a beginning is dear, and adds little to words that enough features have already
+            match = match_expression(query.words)
         source, values = _word_source(db, "feature_fts", match, dictionaries, conditions)
         scored = f"SELECT feature_fts.rowid, -bm25(feature_fts, {LABEL_WEIGHTS}) {source} LIMIT {MOST_RANKED + 1}"
         scores = dict(db.execute(scored, values).fetchall())
