@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 from textual.pilot import Pilot
 
+from store import jobs, labels
 from store.contexts import Context, pack_contexts
 from store.project import Project
 from tests.tasks import feature_project
+from tests.workbench.render.test_feature_views import QUALITY
 from tests.workbench.tui.screen_text import assert_golden_screen, drive, until
 from workbench.tui.app import Workbench
 
@@ -86,4 +88,51 @@ def test_given_nothing_when_seen_then_the_screen_says_what_makes_some(directory:
         await assert_golden_screen("features_empty", app)
 
     app = Workbench(directory, starts_worker=False)
+    drive(app, steps, size)
+
+
+@pytest.fixture
+def judged(directory: Path) -> Path:
+    """The first feature has a label with scores, and the set a report of its quality."""
+    report = QUALITY | {"dictionary": "made"}
+    with Project.open(directory, write=True) as project, project.transaction():
+        labels.set_label(project.db, 1, "capital cities", "judge at host")
+        scores = [labels.LabelScore("detection", "judge at host", 0.85, 10, 10),
+                  labels.LabelScore("detection", labels.FLOOR, 0.7, 10, 10),
+                  labels.LabelScore("fuzzing", "judge at host", 0.6, 5, 5)]  # fmt: skip
+        labels.set_scores(project.db, 1, scores)
+        project.db.execute("UPDATE label_change SET created_at = '2026-01-02T03:04:05+00:00'")
+        job = jobs.start(project.db, "feature-quality", '{"dictionary": "made"}', "k")
+        jobs.succeed(project.db, job, report, 1.0, 1.0)
+        project.db.execute("DELETE FROM job WHERE kind = 'index'")
+    return directory
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_given_scored_labels_when_seen_then_score_floor_and_luck_stand_beside_them(
+    judged: Path, size: tuple[int, int]
+) -> None:
+    async def steps(pilot: Pilot[int]) -> None:
+        await begun(pilot)
+        await until(pilot, "0.85 capital cities")
+        if size[0] == 80:
+            await pilot.press("space")
+        await until(pilot, "detection 0.85 on 20 contexts")
+        await assert_golden_screen("features_judged", app)
+
+    app = Workbench(judged, starts_worker=False)
+    drive(app, steps, size)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_given_a_report_when_asked_for_then_it_is_a_page(judged: Path, size: tuple[int, int]) -> None:
+    async def steps(pilot: Pilot[int]) -> None:
+        await begun(pilot)
+        await until(pilot, "capital cities")
+        await pilot.press("r")
+        await until(pilot, "Quality of made")
+        await until(pilot, "token-bound")
+        await assert_golden_screen("features_quality", app)
+
+    app = Workbench(judged, starts_worker=False)
     drive(app, steps, size)

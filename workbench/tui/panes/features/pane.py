@@ -18,7 +18,7 @@ from tasks.feature_neighbours import neighbours
 from workbench.tui.actions import Action, bindings
 from workbench.tui.messages import Asked, EditsSent, Told, Went
 from workbench.tui.panes.features import reading
-from workbench.tui.panes.features.browser import FeatureBrowser
+from workbench.tui.panes.features.judging import FeatureJudging
 from workbench.tui.panes.features.words import HELP
 from workbench.tui.place import Place
 from workbench.tui.render.bars import number, percent
@@ -35,14 +35,17 @@ _IN_GRAPHS = re.compile(r"\s*\b(?:not-)?in:\S*")
 _NEIGHBOURS = 12
 
 
-class Features(FeatureBrowser):
-    """Search, read, label, star; send to the console or to a graph."""
+class Features(FeatureJudging):
+    """Search, read, label, have judged, star; send to the console or to a graph."""
 
     TITLE: ClassVar[str] = "Features"
     ACTIONS: ClassVar[tuple[Action, ...]] = (
         Action("search", "slash", "Search: words, layer:8-14, density:<1%, label:?, …", "search"),
         Action("sort", "s", "Sort by the next order", "sort"),
         Action("label", "e", "Say what the feature means (at most 200 characters)", "label", changes=True),
+        Action(
+            "judge", "l", "Have a judge label this feature or the list, and score the labels", "judge", changes=True
+        ),
         Action("star", "asterisk", "Star the feature, or take the star away", "star", changes=True),
         Action("neighbours", "n", "Features like this one", "like it"),
         Action("graph", "g", "Show it in a graph where it is kept", "graph"),
@@ -52,6 +55,7 @@ class Features(FeatureBrowser):
         Action("example", "t", "Features active on a token of a graph", "on token"),
         Action("read", "space", "Read the card, or go back to the list", "card"),
         Action("index", "i", "Index a dictionary set: describe its features", changes=True),
+        Action("quality", "r", "The report of the set's quality: dead, dense, alike, bound to a token", "report"),
         Action("clear", "escape", "Leave the search box or the card; take the search away"),
     )
     BINDINGS: ClassVar[list[BindingType]] = bindings(ACTIONS)

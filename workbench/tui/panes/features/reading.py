@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from store import dictionaries, graphs
 from store.errors import Missing
-from store.feature_search import SORTS
+from store.feature_search import SORTS, Ids
 from store.features import FeatureRow, find, indexed, rows_of
 from tasks.graphs.active_features import GRAPH_SORTS, Search, search
 from workbench.tui.place import Place
@@ -32,6 +33,7 @@ pass over some text.
 FIRST = 256
 """Features that are shown while the rest of a long list is still being found."""
 NEURONS = "neurons"
+_MOST_LOOKED_AT, _LOOKED_AT_ONCE = 5000, 500
 _FIRST_LIMIT_S, _WHOLE_LIMIT_S = 2.0, 10.0
 SORT_WORDS = {
     "": "best first", "place": "by layer", "density": "most frequent first", "rarity": "rarest first",
@@ -94,6 +96,36 @@ def unindexed(project: Project) -> list[str]:
     """The sets of which some layer was not described, the largest job last."""
     sets = dictionaries.listing(project.db)
     return [name for name, layers in sets.items() if any(layer.n_indexed == 0 for layer in layers)]
+
+
+def unlabelled(project: Project, ids: Ids, dictionary: str, most: int) -> list[str]:
+    """The first features of a list that are of this set, are active anywhere and have no label; `most` at most."""
+    found: list[str] = []
+    for first in range(0, min(len(ids), _MOST_LOOKED_AT), _LOOKED_AT_ONCE):
+        some: list[int] = ids[first : first + _LOOKED_AT_ONCE].tolist()
+        rows = rows_of(project.db, some)
+        chosen = (rows[row_id] for row_id in some if row_id in rows)
+        found += [row.name for row in chosen if row.dictionary == dictionary and row.maximum and not row.label]
+        if len(found) >= most:
+            break
+    return found[:most]
+
+
+def described_sets(project: Project) -> list[str]:
+    """The sets that are described, at least in part."""
+    sets = dictionaries.listing(project.db)
+    return [name for name, layers in sets.items() if any(layer.n_indexed for layer in layers)]
+
+
+def quality_report(project: Project, dictionary: str) -> dict[str, Any] | None:
+    """The newest report of task `feature-quality` on this set; None if its index is newer."""
+    sql = """SELECT id, result FROM job WHERE kind = ? AND state = 'succeeded'
+        AND coalesce(json_extract(params, '$.dictionary'), 'sae') = ? ORDER BY id DESC LIMIT 1"""
+    report = project.db.execute(sql, ["feature-quality", dictionary]).fetchone()
+    index = project.db.execute(sql, ["index", dictionary]).fetchone()
+    if report is None or (index is not None and index[0] > report[0]):
+        return None
+    return {**json.loads(report[1]), "job": report[0]}
 
 
 def feature_at(project: Project, place: Place, before: Place) -> tuple[str, str] | None:
