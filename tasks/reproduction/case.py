@@ -55,7 +55,7 @@ def reproduce_behaviour(behaviour: Behaviour, params: Params, context: Context) 
         "claimed_circuit": behaviour.claimed_circuit,
         "chat": behaviour.chat,
         "accuracy": baseline["accuracy"],
-        "baseline_job": baseline["job"],
+        "baseline": {"job": baseline["job"]},
         "pairs": pairs,
         "graphs": [], "recurrence": None, "supernodes": [], "hypotheses": [], "validations": [],
     }  # fmt: skip

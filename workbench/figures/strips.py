@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -65,11 +65,6 @@ def faithfulness_chart(validation: Mapping[str, Any]) -> str:
         f'stroke="{_COLOURS.get(name, _OTHER)}"/>'
         for name, values in curves.items()
     )
-    names = "".join(
-        f'<text x="{_LEFT + 150 * number:g}" y="162" font-size="10" fill="{_COLOURS.get(name, _OTHER)}">'
-        f"{escape(name.replace('_', ' '))}</text>"
-        for number, name in enumerate(curves)
-    )
     ticks = "".join(
         f'<text x="{point(size, low).split()[0]}" y="147" font-size="10" text-anchor="middle">{size:g}</text>'
         for size in sizes[::3]
@@ -81,5 +76,14 @@ def faithfulness_chart(validation: Mapping[str, Any]) -> str:
         f'<svg width="{_WIDTH:g}" height="168" viewBox="0 0 {_WIDTH:g} 168" role="img" '
         f'aria-label="faithfulness of graph {int(validation["graph"])}">'
         f'<path d="M{_LEFT:g} 16V132H{_WIDTH - _RIGHT:g}" stroke="#c7ced6" fill="none"/>'
-        f"{lines}{ticks}{levels}{names}</svg>"
+        f"{lines}{ticks}{levels}{_names(curves)}</svg>"
+    )
+
+
+def _names(curves: Iterable[str]) -> str:
+    """Which colour is what."""
+    return "".join(
+        f'<text x="{_LEFT + 150 * number:g}" y="162" font-size="10" fill="{_COLOURS.get(name, _OTHER)}">'
+        f"{escape(name.replace('_', ' '))}</text>"
+        for number, name in enumerate(curves)
     )
