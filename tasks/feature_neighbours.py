@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 
 from store import dictionaries
 from store.errors import Damaged, WorkbenchError
+from store.feature_details import find_detail
 from store.feature_search import place_ids, time_limit
 from store.features import FeatureRecord, FeatureRow, rows_of
 from store.search import match_expression
@@ -46,8 +47,11 @@ class Neighbours:
 
 
 def neighbours(project: Project, record: FeatureRecord, n: int = 10) -> Neighbours:
-    """The `n` nearest features of an indexed one; `Damaged` if the weights of its layer cannot be read."""
-    near = decoder_neighbours(project, record, n)
+    """The `n` nearest features of an indexed one; `Damaged` if the weights of its layer cannot be read.
+
+    Of sets whose weights are no file of the project, neurons and transcoders, there are those that the index kept.
+    """
+    near = _stored(project, record, n) or decoder_neighbours(project, record, n)
     ids = place_ids(project.db, record.dictionary, [(record.layer, feature) for feature, _ in near])
     shared = _promoting_the_same(project, record, n)
     rows = rows_of(project.db, [*ids.values(), *(row_id for row_id, _ in shared)])
@@ -55,6 +59,16 @@ def neighbours(project: Project, record: FeatureRecord, n: int = 10) -> Neighbou
         [(rows[ids[record.layer, feature]], cosine) for feature, cosine in near if (record.layer, feature) in ids],
         [(rows[row_id], count) for row_id, count in shared],
     )
+
+
+def _stored(project: Project, record: FeatureRecord, n: int) -> list[tuple[int, float]]:
+    """Those that the index kept, if they are as many as are asked for or all that there can be."""
+    detail = find_detail(project.db, record.id)
+    if detail is None:
+        return []
+    sql = "SELECT file_id IS NULL FROM dictionary WHERE id = ?"
+    [(without_file,)] = project.db.execute(sql, [record.dictionary_id]).fetchall()
+    return detail.by_decoder[:n] if without_file or len(detail.by_decoder) >= n else []
 
 
 def decoder_neighbours(project: Project, record: FeatureRecord, n: int) -> list[tuple[int, float]]:

@@ -16,6 +16,7 @@ from store.project import Project
 from tasks.dictionaries.loading import load_dictionary_set
 from tasks.indexing import text_pass
 from tasks.model.hidden import stream_hidden
+from tasks.training.checkpoints import Checkpoints
 from tests.tasks import sae_project
 from tests.tasks.dictionaries.saved_transcoders import save_set
 from tests.tiny import tiny_language_model
@@ -106,7 +107,8 @@ def test_given_a_run_that_was_killed_when_it_is_started_again_then_it_goes_on_an
     sae_project.run(project, "index", **batches)
     whole = rows(project)
     of_training = set(project.directory.glob("weights/resume_*"))
-    real, written = text_pass.Checkpoints.write, []
+    real = Checkpoints.write
+    written: list[int] = []
 
     def dies_after_the_second(self: Any, *state: Any) -> None:
         real(self, *state)
@@ -114,12 +116,12 @@ def test_given_a_run_that_was_killed_when_it_is_started_again_then_it_goes_on_an
         if len(written) == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(text_pass.Checkpoints, "write", dies_after_the_second)
+    monkeypatch.setattr(Checkpoints, "write", dies_after_the_second)
     many = batches | {"corpus": str(long_corpus(project))}
     with pytest.raises(KeyboardInterrupt):
         sae_project.run(project, "index", **many)
     monkeypatch.undo()
-    started = []
+    started: list[int] = []
     monkeypatch.setattr(text_pass, "resumed", noting(text_pass.resumed, started))
     sae_project.run(project, "index", **many)
     assert started == [written[-1]]
@@ -154,13 +156,13 @@ def test_given_text_that_changed_after_a_kill_when_it_is_started_again_then_it_s
 ) -> None:
     train(project)
     corpus = long_corpus(project)
-    real = text_pass.Checkpoints.write
+    real = Checkpoints.write
 
     def dies(self: Any, *state: Any) -> None:
         real(self, *state)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(text_pass.Checkpoints, "write", dies)
+    monkeypatch.setattr(Checkpoints, "write", dies)
     options = {"tokens": 5000, "checkpoint": 1, "corpus": str(corpus)}
     with pytest.raises(KeyboardInterrupt):
         sae_project.run(project, "index", **options)
