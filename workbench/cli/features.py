@@ -83,10 +83,12 @@ def show(
 ) -> None:
     """One feature's card: label, activations, promoted and suppressed tokens, strongest examples, where it occurs."""
     from store import features
+    from tasks.public_sets import dashboard
     from workbench.tui.render.feature_card import feature_card
 
     with open_project(ctx) as project:
         card = features.card(project.db, feature, dictionary)
+        card = card | {"dashboard": dashboard(str(card["dictionary"]), int(card["layer"]), int(card["index"]))}
         if not examples:
             card = card | {"contexts": [], "examples": []}
         elif reread:

@@ -84,6 +84,8 @@ def logit_bars(promoted: Sequence[Sequence[Any]], suppressed: Sequence[Sequence[
 def _head(card: Mapping[str, Any]) -> Iterator[Text]:
     star = f"{STAR} " if card.get("starred") else ""
     yield Text(f"{star}{show_text(str(card['dictionary']))} {show_text(str(card['feature']))}", style="bold")
+    if card.get("dashboard"):
+        yield Text(show_text(str(card["dashboard"])), style="dim", overflow="fold")
     changes = card.get("labels") or []
     if card.get("label"):
         written = f"  ({_by(changes[0])})" if changes else ""

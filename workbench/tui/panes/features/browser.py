@@ -19,6 +19,7 @@ from store import features
 from store.errors import Missing, WorkbenchError
 from store.features import FeatureRow
 from tasks.graphs.active_features import Search
+from tasks.public_sets import dashboard
 from workbench.tui.pane import Pane, Session
 from workbench.tui.panes.features import reading
 from workbench.tui.panes.features.pages import PAGE, FeaturePages
@@ -325,7 +326,9 @@ class FeatureBrowser(Pane):
 
     async def _show_card(self, dictionary: str, name: str) -> None:
         try:
-            self.card = await self.session.store.read(lambda p: features.card(p.db, name, dictionary or None))
+            card = await self.session.store.read(lambda p: features.card(p.db, name, dictionary or None))
+            page = dashboard(str(card["dictionary"]), int(card["layer"]), int(card["index"]))
+            self.card = {**card, "dashboard": page}
         except Missing as error:
             self.card = None
             self.query_one("#feature-text", Static).update(Text(show_text(str(error))))
