@@ -66,11 +66,15 @@ class KeptExamples:
         values: Float[Tensor, " seen"],
         places: Int[Tensor, " seen"],
         windows: Windows,
+        ranks: Int[Tensor, " seen"] | None = None,
     ) -> None:
-        """Offer these (feature, activation, place); `windows` is asked for those alone that are kept."""
+        """Offer these (feature, activation, place); `windows` is asked for those alone that are kept.
+
+        `ranks` are theirs by this measure, where the caller has them.
+        """
         if self._floor is None:
             self._floor = self.measure.ranks(self.values[:, -1], self.places[:, -1])
-        ranks = self.measure.ranks(values, places)
+        ranks = self.measure.ranks(values, places) if ranks is None else ranks
         enough = ranks >= self._floor[features]
         if self.measure is not Measure.SAMPLED:
             enough &= ranks > 0

@@ -127,7 +127,8 @@ class LayerPass:
         def windows(chosen: Int[Tensor, " n"]) -> Float[Tensor, "n window"]:
             return self._around(z, places, rows[chosen], features[chosen])
 
-        self.sampled.add(features, values, where, windows)
+        draws = self.sampled.measure.ranks(z[:, 0], places)  # of a token, whatever the feature
+        self.sampled.add(features, values, where, windows, draws[rows])
         self.strongest.add(features, values, where, windows)
         if bool((values < 0).any()):
             self._lowest().add(features, values, where, windows)
