@@ -96,3 +96,48 @@ def test_given_a_feature_that_is_not_there_then_one_line_says_so(
     ran = features(capsys, project, *words)
     assert (ran.exit_code, ran.out) == (3, "")
     assert ran.err.startswith("workbench: no indexed feature L9/9 in any dictionary")
+
+
+def test_given_features_when_given_away_and_taken_in_then_files_and_rows_agree(
+    project: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    folder = tmp_path / "files"
+    given = document(capsys, project, "export", str(folder), "layer:1", "--dictionary", "made")
+    assert given["features"] == len(list(folder.glob("*.json"))) == 12
+    before = document(capsys, project, "show", "L1/4", "--dictionary", "made")
+    assert document(capsys, project, "import", str(folder), "--dictionary", "made")["features"] == 12
+    after = document(capsys, project, "show", "L1/4", "--dictionary", "made")
+    assert {key: after[key] for key in ("density", "maximum", "mean", "label")} == {
+        key: before[key] for key in ("density", "maximum", "mean", "label")
+    }
+    assert features(capsys, project, "export", str(folder), "nosuchword", "--dictionary", "made").exit_code == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [("1.json", "{}", "1.json is no feature"), ("x.txt", "", "holds no .json file"),
+     ("2.json", '{"index": 999999, "examples_quantiles": [], "act_max": 0, "top_logits": [], "bottom_logits": []}',
+      "has no feature L")],
+)  # fmt: skip
+def test_given_files_that_do_not_fit_when_taken_in_then_one_line_says_so_and_nothing_is_written(
+    project: Path, tmp_path: Path, capsys: Capture, name: str, text: str, words: str
+) -> None:
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / name).write_text(text)
+    ran = features(capsys, project, "import", str(tmp_path / "files"), "--dictionary", "made")
+    assert (ran.exit_code, ran.out) == (2, "")
+    assert words in ran.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("label",), ("label", "L1/4"), ("label", "--auto", "--judge", "https://user:secret@host/v1"),
+     ("label", "--auto", "--held-out", "1")],
+)  # fmt: skip
+def test_given_a_labelling_that_says_too_little_or_too_much_then_one_line_says_so(
+    project: Path, capsys: Capture, words: tuple[str, ...]
+) -> None:
+    ran = features(capsys, project, *words)
+    assert (ran.exit_code, ran.out) == (2, "")
+    assert ran.err.count("\n") == 1
+    assert "secret" not in ran.err
