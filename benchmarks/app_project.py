@@ -18,7 +18,7 @@ from tasks.graphs.raw import RawGraph
 
 N_FEATURES, N_NODES = 1_000_000, 8_000
 NODE_THRESHOLD, EDGE_THRESHOLD = 0.8, 0.98
-PROMPT = "a prompt of fourteen made-up tokens that nobody ever wrote down before today"
+PROMPT = "a prompt of just fourteen made-up tokens that nobody ever wrote down before today"
 
 
 def create(directory: Path, n_features: int = N_FEATURES, n_nodes: int = N_NODES) -> int:
