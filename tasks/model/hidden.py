@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from tasks.model.language_model import LanguageModel
 from tasks.model.smaller_batches import in_smaller_batches
 
-
 Place = Literal["down", "mlp"]
 """Whose input is read: the down projection's (h in R^m), or the MLP's (u in R^d, after its norm)."""
 
@@ -71,7 +70,8 @@ def stream_hidden(
 ) -> Iterator[HiddenRows]:
     """h of `layers` for every token of `batches` but padding and each window's first; nothing after them is run.
 
-    With `at="mlp"` it is what goes into each MLP instead, u in R^d. Windows of a batch that do not fit into memory together are run in smaller batches.
+    With `at="mlp"` it is what goes into each MLP instead, u in R^d. Windows of a batch that do not fit into memory
+    together are run in smaller batches.
     """
 
     def rows_of(windows: Windows) -> HiddenRows:

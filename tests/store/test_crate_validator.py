@@ -17,8 +17,10 @@ def test_a_pack_passes_the_validator_of_ro_crate(tmp_path: Path) -> None:
     services = pytest.importorskip("rocrate_validator.services", reason="roc-validator is not installed")
     models = pytest.importorskip("rocrate_validator.models")
     (tmp_path / "sae.safetensors").write_bytes(bytes(100))
-    contents: dict[str, Path | bytes] = {"weights/sae.safetensors": tmp_path / "sae.safetensors", "figures.json": FIGURES,
-                "corpus/text of 1.txt": b"words"}  # fmt: skip
+    weights = tmp_path / "sae.safetensors"
+    contents: dict[str, Path | bytes] = {
+        "weights/sae.safetensors": weights, "figures.json": FIGURES, "corpus/text of 1.txt": b"words"
+    }  # fmt: skip
     write_pack(tmp_path / "pack.zip", contents, PROVENANCE)
     settings = services.ValidationSettings(
         rocrate_uri=str(tmp_path / "pack.zip"), profile_identifier=PROFILE,

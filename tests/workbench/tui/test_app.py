@@ -6,38 +6,23 @@ import re
 from pathlib import Path
 
 import pytest
-from textual.pilot import Pilot
 from textual.widgets import Input
 
-from store import findings, job_curves, jobs
+from store import findings
 from store.project import Project
 from tests.workbench.tui.app_project import GRAPH
+from tests.workbench.tui.app_steps import Steps, app_on, opened
 from tests.workbench.tui.screen_text import drive, screen_text, until
 from workbench.tui.actions import EVERYWHERE, Action
 from workbench.tui.app import PANES, Workbench
 from workbench.tui.jobs_drawer import JobsDrawer
-from workbench.tui.messages import Kept, Looked, Told, Went, WorkerNews
+from workbench.tui.messages import Kept, Looked, Told, Went
 from workbench.tui.place import History, Place
 from workbench.tui.screens.ledger import Ledger
 from workbench.tui.screens.question import Question
 from workbench.tui.view_export import save_view
 
-Steps = Pilot[int]
 PANE_NAMES = [name for name, _ in PANES]
-
-
-def app_on(directory: Path, **options: bool) -> Workbench:
-    return Workbench(directory, starts_worker=False, **options)
-
-
-async def opened(pilot: Steps) -> None:
-    """Wait until the store has answered and the first pane is up."""
-    assert isinstance(pilot.app, Workbench)
-    for _ in range(400):
-        if pilot.app.opened:
-            return
-        await pilot.pause(0.05)
-    raise AssertionError(screen_text(pilot.app))
 
 
 def test_given_a_project_when_number_keys_are_pressed_then_the_panes_come_up(project_directory: Path) -> None:
@@ -154,34 +139,6 @@ def test_given_every_key_of_the_app_when_pressed_then_it_is_answered_and_the_app
     assert len(done) == len(EVERYWHERE) - 1
 
 
-def test_given_a_running_job_that_draws_a_curve_when_a_point_comes_then_the_drawer_draws_it(
-    project_directory: Path,
-) -> None:
-    def point(tokens: int, fvu: float) -> int:
-        with Project.open(project_directory, write=True, work=False) as project, project.transaction():
-            job_curves.add_point(project.db, job_id, "layer 7 [/]", {"tokens": tokens, "fvu": fvu})
-            return jobs.last_event_id(project.db)
-
-    with Project.open(project_directory, write=True, work=False) as project:
-        job_id = jobs.start(project.db, "train", "{}", "key")
-    point(100, 0.75)
-    app = app_on(project_directory)
-
-    async def steps(pilot: Steps) -> None:
-        await opened(pilot)
-        await pilot.press("f6")
-        await until(pilot, "against 100 tokens seen")
-        event = {"id": point(200, 0.25), "job": job_id, "kind": job_curves.POINT, "text": ""}
-        await app.on_worker_news(WorkerNews("job", job={"event": event, "about": {}}))
-        text = await until(pilot, "against 200 tokens seen")
-        assert "layer 7 [/], held out" in text and re.search(r"FVU █▁ +0.750 → 0.250", text)
-        await pilot.press("enter")
-        text = await until(pilot, f"job {job_id}")
-        assert "0.750 → 0.250" in text and job_curves.POINT not in text.split("events")[-1]
-
-    drive(app, steps)
-
-
 def test_given_something_under_the_cursor_when_copied_then_it_is_in_the_file_that_is_named(
     project_directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -244,33 +201,6 @@ def test_given_the_palette_when_an_action_is_picked_by_name_then_it_is_done(proj
                 return
             await pilot.pause(0.05)
         raise AssertionError(screen_text(app))
-
-    drive(app, steps)
-
-
-def test_given_jobs_when_the_drawer_opens_then_they_are_listed_and_one_can_be_cancelled_and_retried(
-    project_directory: Path,
-) -> None:
-    with Project.open(project_directory, write=True, work=False) as project:
-        waiting = jobs.submit(project.db, "trace", json.dumps({"prompt": "w1 w2"}), "key")
-    app = app_on(project_directory)
-
-    async def steps(pilot: Steps) -> None:
-        await opened(pilot)
-        await pilot.press("f6")
-        text = await until(pilot, "queued")
-        assert re.search(r"validate +✓ succeeded", text)
-        await pilot.press("c")
-        await until(pilot, "– cancelled")
-        await pilot.press("r")
-        text = await until(pilot, "… queued")
-        assert text.count("trace") >= 3
-        await pilot.press("enter")
-        text = await until(pilot, f"job {waiting + 1}")
-        assert "w1 w2" in text
-        await pilot.press("escape", "f6")
-        await pilot.pause()
-        assert not app.query_one(JobsDrawer).display
 
     drive(app, steps)
 
