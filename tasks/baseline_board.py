@@ -73,6 +73,13 @@ class BoardBehaviour:
     claimed_circuit: str = ""
     directory: str = ""
     """Where its file is; empty for the workbench's own and for prompts that have none."""
+    chat: bool = False
+    system: str = ""
+    """The chat's system text."""
+
+    def form(self, pair: Pair) -> dict[str, Any]:
+        """How the pair's prompts are put into tokens: options of `trace`."""
+        return {"chat": self.chat, "system": self.system, "prefill": pair.prefill}
 
     @property
     def run(self) -> tuple[BoardPair, ...]:
@@ -182,8 +189,9 @@ def _joined(name: str, behaviour: Behaviour | None, directory: str, records: lis
     if behaviour is None:
         return BoardBehaviour(name, name, tuple(pairs), directory=directory)
     return BoardBehaviour(
-        name, behaviour.title, tuple(pairs), behaviour.paper_section, behaviour.claimed_circuit, directory
-    )
+        name, behaviour.title, tuple(pairs), behaviour.paper_section, behaviour.claimed_circuit, directory,
+        behaviour.chat, behaviour.system,
+    )  # fmt: skip
 
 
 def stored_pair(record: PromptRecord) -> BoardPair:

@@ -76,7 +76,7 @@ class Budget:
     moved_bytes: int
     """By Adam, and by gathering the decoder's rows of active features, where that is sparse."""
     rounds: int
-    """Buffer-fulls, each used for all epochs; a checkpoint of each layer ends it."""
+    """Buffer-fulls, each used for all epochs."""
     written_bytes: int
     """By checkpoints, over the whole run."""
     seconds: float
@@ -224,7 +224,7 @@ def _time(
     training, moved = n_layers * a_row * rows, n_layers * (adam + gathered)
     held = max(1, min(held_rows, rows // params.epochs))
     rounds = -(-(rows // params.epochs) // held)
-    checkpoints = rounds * (1 + held * params.epochs // plan.batch_size // params.checkpoint_steps)
+    checkpoints = -(-steps // params.checkpoint_steps)
     written = n_layers * checkpoints * layer_bytes(plan, shape.d_mlp)
     rate, bandwidth = params.flops * params.utilisation, params.bandwidth * params.utilisation
     computing = (forward + training) / rate + moved / bandwidth

@@ -1,8 +1,9 @@
 """Training the layers of a group: which rows go to which trainer when, what is kept against a kill, how it ends."""
 
 import time
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 
 import torch
 from jaxtyping import Float
@@ -53,19 +54,26 @@ class TrainingRun:
     checkpoint_steps: int
     stage: Stage
     recovery: RecoveryProbe | None = None
+    _unkept: Counter[int] = field(default_factory=Counter)
+    """Layer -> steps since its last checkpoint."""
 
     def layers(self) -> Iterator[TrainedLayer]:
         """Train, and yield each layer as it is done. A layer that was done before a kill is not trained again."""
         trainers: dict[int, LayerTrainer] = {}
         last_round = self.activations.n_rounds - 1
-        for round_, layer in self._visits():
-            trainer = trainers.pop(layer, None) or self._resumed(layer)
-            if trainer is None or trainer.position.round <= round_:
-                trainer = self._train_round(trainer, layer, round_)
-            if round_ < last_round:
-                trainers[layer] = trainer
-            else:
-                yield self._judged(trainer)
+        try:
+            for round_, layer in self._visits():
+                trainer = trainers.pop(layer, None) or self._resumed(layer)
+                if trainer is None or trainer.position.round <= round_:
+                    trainer = self._train_round(trainer, layer, round_)
+                if round_ < last_round:
+                    trainers[layer] = trainer
+                else:
+                    yield self._judged(trainer)
+        except Cancelled:
+            for trainer in trainers.values():
+                self._keep(trainer)
+            raise
 
     def _visits(self) -> Iterator[tuple[int, int]]:
         """(round, layer) in the order that wastes least: see `Activations.layer_by_layer`."""
@@ -91,11 +99,9 @@ class TrainingRun:
         trainer = trainer or LayerTrainer.start(layer, self.plan, rows.to(self.model.device))
         spent = trainer.position.wall_s, trainer.position.cpu_s
 
-        def keep() -> None:
-            position = trainer.position
-            position.wall_s = spent[0] + time.monotonic() - started
-            position.cpu_s = spent[1] + time.process_time() - cpu_started
-            self.checkpoints.write(layer, position.rows, *trainer.state())
+        def count_time() -> None:
+            trainer.position.wall_s = spent[0] + time.monotonic() - started
+            trainer.position.cpu_s = spent[1] + time.process_time() - cpu_started
 
         batches = batch_order(len(rows), self.plan.batch_size, self.epochs, self.plan.seed, round_)
         for batch in batches_on(self.model.device, rows, batches[trainer.position.step :]):
@@ -103,18 +109,28 @@ class TrainingRun:
             trainer.position.step += 1
             if trainer.train_point_due():
                 self._add_points(trainer, validation)
-            if trainer.position.step % self.checkpoint_steps == 0:
-                keep()
+            self._unkept[layer] += 1
+            if self._unkept[layer] == self.checkpoint_steps:
+                count_time()
+                self._keep(trainer)
             try:
                 self.stage.advance(len(batch))
             except Cancelled:
-                keep()
+                count_time()
+                self._keep(trainer)
                 raise
         trainer.position.round, trainer.position.step = round_ + 1, 0
         trainer.position.finished = trainer.position.round == self.activations.n_rounds
-        keep()
+        count_time()
+        if trainer.position.finished:
+            self._keep(trainer)
         trainer.rest()
         return trainer
+
+    def _keep(self, trainer: LayerTrainer) -> None:
+        """Write a layer down, unless it stands as it was written last."""
+        if self._unkept.pop(trainer.layer, 0):
+            self.checkpoints.write(trainer.layer, trainer.position.rows, *trainer.state())
 
     def _add_points(self, trainer: LayerTrainer, validation: Float[Tensor, "rows m"]) -> None:
         """A point on both curves; now and then with CE recovered."""

@@ -56,6 +56,9 @@ def test_given_a_project_in_which_nothing_was_run_when_read_then_every_behaviour
     for behaviour in behaviours:
         assert [pair.pair for pair in behaviour.pairs] == list(load_behaviours()[behaviour.name].pairs)
         assert (behaviour.run, behaviour.n_asked, behaviour.lacking) == ((), 0, False)
+        asked = load_behaviours()[behaviour.name]
+        assert [behaviour.form(pair.pair) for pair in behaviour.pairs] == [asked.form(pair) for pair in asked.pairs]
+    assert any(behaviour.chat for behaviour in behaviours)
 
 
 def test_given_runs_of_a_prompt_when_read_then_the_latest_of_each_variant_counts(project: Project) -> None:

@@ -38,8 +38,8 @@ def plan_view(document: Mapping[str, Any]) -> Group:
         "FLOPs": f"{document['forward_flops']:.3g} forward, {document['training_flops']:.3g} training"
         f" ({'dense' if document['dense'] else 'sparse'} decoder)",
         "bytes moved": f"{document['moved_bytes']:.3g} by Adam and gathers",
-        "checkpoints": f"{_size(document['written_bytes'])} written: {document['rounds']:,} buffer-fulls, each ends"
-        " with one of every layer",
+        "checkpoints": f"{_size(document['written_bytes'])} written: one of every layer each"
+        f" {options['checkpoint_steps']:,} steps; {document['rounds']:,} buffer-fulls",
         "time": f"{duration(seconds)} ({seconds / 3600:.1f} h): {percent(forward / seconds, 0)} forward passes,"
         f" {percent(writing / seconds, 0)} checkpoints, the rest training",
         "at": f"{percent(options['utilisation'], 0)} of {options['flops']:.3g} FLOP/s and of"

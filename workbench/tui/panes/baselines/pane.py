@@ -28,7 +28,7 @@ from workbench.tui.screens.choice import Choice
 
 if TYPE_CHECKING:
     from tasks.baseline_board import BoardBehaviour
-    from workbench.tui.panes.baselines.lines import RowPlace
+    from workbench.tui.panes.baselines.lines import Row, RowPlace
     from workbench.tui.render.prompt_card import GraphMention
 
 _LONGEST_PROMPT = 60
@@ -176,9 +176,9 @@ class Baselines(BaselineBoard):
             self.post_message(Told("this prompt has no corrupt twin", error=True))
         else:
             row, pair = self.row, self.row.pair
-            self.soon(lambda: self._choose_trace(row.place, pair, variant), group="trace")
+            self.soon(lambda: self._choose_trace(row, pair, variant), group="trace")
 
-    async def _choose_trace(self, place: RowPlace, pair: BoardPair, variant: str) -> None:
+    async def _choose_trace(self, row: Row, pair: BoardPair, variant: str) -> None:
         read = self.session.store.read
         graphs = [each for each in await read(lambda project: prompt_graphs(project, pair)) if each.of == variant]
         names = await read(dictionary_names)
@@ -193,9 +193,10 @@ class Baselines(BaselineBoard):
             return
         self._dictionary = names[answer - len(graphs)]
         options = {"prompt": prompt, "dictionary": self._dictionary, "target": pair.pair.decisive or None,
-                   "versus": pair.pair.rival if pair.pair.decisive else None}  # fmt: skip
+                   "versus": pair.pair.rival if pair.pair.decisive else None,
+                   **row.behaviour.form(pair.pair)}  # fmt: skip
         job_id = await self._submit("trace", options, f"tracing {_quoted(prompt)} with {show_text(self._dictionary)}")
-        self._traces[job_id] = (place, prompt)
+        self._traces[job_id] = (row.place, prompt)
         await self._begun(job_id)
 
     async def _show_graph(self, job_id: int, place: RowPlace, prompt: str) -> None:
