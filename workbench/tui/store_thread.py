@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import pysqlite3
 
-from store.errors import BadInput, WorkbenchError
+from store.errors import BadInput, Cancelled, WorkbenchError
 
 if TYPE_CHECKING:
     from store.project import Project
@@ -40,13 +40,13 @@ class StoreThread:
 
     async def read(self, function: Callable[[Project], T]) -> T:
         """What `function` reads; raises what it raises. Runs after the reads that were asked for before."""
-        return await asyncio.get_running_loop().run_in_executor(self._reading, self._with_reader, function)
+        return await _run_in(self._reading, self._with_reader, function)
 
     async def note(self, function: Callable[[Project], T]) -> T:
         """Write rows (a label, a supernode, a finding) in one transaction; `BadInput` for a follower."""
         if self.read_only:
             raise BadInput("this terminal only follows", "do it in the other one, or open the app without --follow")
-        return await asyncio.get_running_loop().run_in_executor(self._noting, self._with_writer, function)
+        return await _run_in(self._noting, self._with_writer, function)
 
     def note_soon(self, function: Callable[[Project], object]) -> None:
         """Write rows without waiting: state of the screen. What goes wrong is not told."""
@@ -97,3 +97,14 @@ class StoreThread:
                 if seen is not None and version != seen:
                     self._changed()
                 seen = version
+
+
+async def _run_in(
+    thread: ThreadPoolExecutor, work: Callable[[Callable[[Project], T]], T], function: Callable[[Project], T]
+) -> T:
+    """What `work` makes of `function` in that thread; `Cancelled` once the store is closed."""
+    try:
+        running = asyncio.get_running_loop().run_in_executor(thread, work, function)
+    except RuntimeError as error:
+        raise Cancelled("the app has ended", "open it again") from error
+    return await running

@@ -1,5 +1,6 @@
 """The app's frame: panes, the way back, help, palette, jobs, findings, state, and what a follower may not."""
 
+import asyncio
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import pytest
 from textual.widgets import Input
 
 from store import findings
+from store.errors import Cancelled
 from store.project import Project
 from tests.workbench.tui.app_project import GRAPH
 from tests.workbench.tui.app_steps import Steps, app_on, opened
@@ -20,6 +22,7 @@ from workbench.tui.messages import Kept, Looked, Told, Went
 from workbench.tui.place import History, Place
 from workbench.tui.screens.ledger import Ledger
 from workbench.tui.screens.question import Question
+from workbench.tui.store_thread import StoreThread
 from workbench.tui.view_export import save_view
 
 PANE_NAMES = [name for name, _ in PANES]
@@ -380,3 +383,17 @@ def test_given_a_place_when_written_and_read_then_it_is_the_same_and_nonsense_is
     place = Place("graph", prompt="a", graph=3, node="L1/2@3")
     assert Place.read(place.document()) == place
     assert Place.read({"pane": 3, "graph": "x", "what": 1, "node": "L1/2@3"}) == Place(node="L1/2@3")
+
+
+def test_given_a_closed_store_when_it_is_read_or_noted_then_the_work_counts_as_cancelled(
+    project_directory: Path,
+) -> None:
+    async def asked_too_late() -> None:
+        store = StoreThread(project_directory, lambda: None)
+        assert await store.read(lambda project: project.model.spec)
+        store.close()
+        for work in (store.read, store.note):
+            with pytest.raises(Cancelled):
+                await work(lambda project: project.model.spec)
+
+    asyncio.run(asked_too_late())
