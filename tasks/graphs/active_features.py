@@ -84,7 +84,7 @@ def search_documents(project: Project, text: str, sort: str = "", limit: int = 2
 def active_in(project: Project, part: GraphPart) -> tuple[str, dict[Place, Activity]]:
     """The dictionary set of a graph, and (layer, feature) -> activity of every feature that is active in that part."""
     record = graphs.find(project.db, part.graph)
-    if record.dictionary == _NEURONS and not _is_indexed(project, _NEURONS):
+    if record.dictionary == _NEURONS and not is_indexed(project, _NEURONS):
         raise BadInput(
             f"graph {part.graph} is of neurons, which have no index",
             "run `workbench index --dictionary neurons`, or trace its prompt with a dictionary set",
@@ -141,7 +141,8 @@ def _intersection(sets: Sequence[set[Place]]) -> set[Place]:
     return set.intersection(*sets)
 
 
-def _is_indexed(project: Project, dictionary: str) -> bool:
+def is_indexed(project: Project, dictionary: str) -> bool:
+    """Whether features of that set, or of the neurons, are described."""
     sql = "SELECT EXISTS (SELECT 1 FROM feature JOIN dictionary ON dictionary.id = dictionary_id WHERE name = ?)"
     return bool(project.db.execute(sql, [dictionary]).fetchone()[0])
 

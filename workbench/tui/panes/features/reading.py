@@ -11,7 +11,7 @@ from store import dictionaries, graphs
 from store.errors import Missing
 from store.feature_search import SORTS, Ids
 from store.features import FeatureRow, find, indexed, rows_of
-from tasks.graphs.active_features import GRAPH_SORTS, Search, search
+from tasks.graphs.active_features import GRAPH_SORTS, Search, is_indexed, search
 from workbench.tui.place import Place
 
 if TYPE_CHECKING:
@@ -171,9 +171,10 @@ class GraphChoice:
 
 
 def searchable_graphs(project: Project) -> list[GraphChoice]:
-    """The graphs of dictionary sets, newest first: neurons have no index."""
+    """The graphs of dictionary sets, newest first; those of neurons once they are described."""
+    neurons = is_indexed(project, NEURONS)
     return [
         GraphChoice(record.id, record.prompt, record.dictionary, tuple(record.summary.get("tokens", ())))
         for record in graphs.listing(project.db)
-        if record.dictionary != NEURONS
+        if neurons or record.dictionary != NEURONS
     ]
