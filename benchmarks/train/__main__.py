@@ -25,7 +25,7 @@ from benchmarks.train.report import report
 ROOT = Path(__file__).parents[2]
 VERSIONS = {"saelens": "6.54.0", "sparsify": "1.3.3", "dictionary_learning": "0.1.0"}
 LEARNING_RATES = {"ours": 4e-3, "saelens": 4e-3, "sparsify": 4e-3, "dictionary_learning": 4e-3}
-"""The best of those tried for each (docs/benchmarks.md)."""
+"""What earlier trials with about a hundred steps found best for all of them; not swept here (docs/benchmarks.md)."""
 WIDTH, BATCH, SHORTER = 1536, 2048, 0.5
 """`SHORTER`: the share of the tokens of a second run of ours, for the time to the peers' FVU."""
 
