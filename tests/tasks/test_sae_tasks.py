@@ -31,7 +31,6 @@ from tasks.execute import execute
 from tasks.interpret import feature_card
 from tasks.registry import task
 from tasks.training import estimate
-from tasks.training.checkpoints import Checkpoints
 from tasks.training.plan import OBJECTIVES
 from tests.tasks import sae_project
 from tests.tiny import tiny_language_model
@@ -206,26 +205,6 @@ def test_a_killed_training_goes_on_and_ends_bitwise_as_if_it_had_not_been(tmp_pa
     for layer, tensors in expected.items():
         assert all(torch.equal(tensor, found[layer][name]) for name, tensor in tensors.items()), layer
     assert curves[0] == curves[1]
-
-
-def test_checkpoints_are_as_many_as_the_steps_ask_for_however_small_the_buffer(
-    project: Project, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    written: list[tuple[int, int]] = []
-    write = Checkpoints.write
-
-    def counted(self: Checkpoints, layer: int, rows: int, *state: Any) -> None:
-        written.append((layer, rows))
-        write(self, layer, rows, *state)
-
-    monkeypatch.setattr(Checkpoints, "write", counted)
-    options: dict[str, Any] = SMALL | {"layers": "0,2", "tokens": 900, "buffer": "20kB", "checkpoint_steps": 7}
-    document = sae_project.run(project, "train", **options)
-    rounds = -(-document["layers"][0]["train_tokens"] // (20_000 // (2 * 48 * 4)))
-    for layer in (0, 2):
-        kept = [rows for each, rows in written if each == layer]
-        assert kept[-1] == document["layers"][0]["tokens"] and kept == sorted(set(kept))
-        assert 2 < len(kept) <= options["epochs"] * rounds // 7 + 1 < rounds, "a step a round and epoch"
 
 
 def _wait_for_checkpoints(process: "subprocess.Popen[bytes]", folder: Path, wanted: int) -> None:
