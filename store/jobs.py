@@ -30,6 +30,7 @@ ORIGIN = "origin"
 EXIT = "exit"
 """The event that says with which exit code a job failed that nobody may have been waiting for."""
 _GROUND = "ground"
+_LARGEST_ID = 2**63 - 1
 _QUEUED = "FROM job LEFT JOIN job_turn ON job_turn.job_id = job.id WHERE state = 'queued'"
 _IN_TURN = "ORDER BY turn IS NULL, turn, id"
 _FILES_OF_JOB = """
@@ -219,8 +220,9 @@ def listing(db: Database, limit: int = 100) -> list[Job]:
 
 def show(db: Database, job_id: int) -> Job:
     """One job; `Missing` if there is none of that id."""
-    for row in db.query("SELECT * FROM job WHERE id = ?", [job_id]):
-        return _job(row)
+    if abs(job_id) <= _LARGEST_ID:
+        for row in db.query("SELECT * FROM job WHERE id = ?", [job_id]):
+            return _job(row)
     raise Missing(f"no job {job_id} in this project", "`workbench jobs list` shows the jobs there are")
 
 

@@ -63,7 +63,15 @@ def earlier_document(kind: str, params: Params, project: Project) -> dict[str, A
 
 
 def enqueue(kind: str, params: Params, project: Project, origin: Path) -> int:
-    """Queue the task `kind` for a worker and return the job's id; relative paths in `params` start at `origin`."""
+    """Queue the task `kind` for a worker and return the job's id; relative paths in `params` start at `origin`.
+
+    Raises `BadInput` if the name of that directory is no text.
+    """
+    try:
+        str(origin).encode()
+    except UnicodeEncodeError as error:
+        fault = f"the name of the directory {origin} is not UTF-8, and a job remembers where it was asked for"
+        raise BadInput(fault, "go to another directory and ask again") from error
     return jobs.submit(project.db, task(kind).kind, *_request(kind, params, project), str(origin))
 
 

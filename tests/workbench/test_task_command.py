@@ -158,9 +158,10 @@ def test_given_a_fault_of_our_own_when_run_then_one_line_names_the_log_with_the_
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(name: str) -> None:
-        raise ZeroDivisionError("by \x1b[31mzero")
+        raise ZeroDivisionError("by \x1b[31mzero \udcff")
 
     monkeypatch.setattr("workbench.cli.command_list.load_command", fail)
+    monkeypatch.setattr("sys.argv", ["workbench", "jobs", "list", "not \udcff text"])
     ran = workbench(capsys, "jobs", "list")
     assert ran.exit_code == 1
     assert ran.err.count("\n") == 1

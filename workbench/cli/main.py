@@ -82,7 +82,7 @@ def _logged(error: Exception) -> Path:
     descriptor, name = tempfile.mkstemp(prefix="workbench-", suffix=".log")
     os.close(descriptor)
     logger = logging.getLogger("workbench")
-    handler = logging.FileHandler(name, encoding="utf-8")
+    handler = logging.FileHandler(name, encoding="utf-8", errors="backslashreplace")
     logger.addHandler(handler)
     logger.propagate = False
     logger.error("workbench %s: %s", VERSION, " ".join(sys.argv[1:]), exc_info=error)

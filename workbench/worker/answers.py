@@ -103,7 +103,7 @@ class Answers:
         worker.tell_news()
         newest = jobs.last_event_id(worker.project.db)
         connection.job = job
-        for _, job_id, line in event_lines(worker, newest if since == FROM_NOW else since):
+        for _, job_id, line in event_lines(worker, newest if since == FROM_NOW else min(max(since, 0), newest)):
             connection.announce(job_id, line)
         if worker.running is not None:
             for note in worker.notes:

@@ -67,7 +67,7 @@ def read_request(line: bytes) -> Request:
     op, number = message.get("op"), message.get("number", 0)
     if op not in OPERATIONS:
         raise BadInput(f"no operation {op!r}"[:200], f"the operations are {', '.join(OPERATIONS)}")
-    if not isinstance(number, int):
+    if not isinstance(number, int) or isinstance(number, bool):
         raise BadInput("a request's number is no number", _MEND)
     return Request(op, number, message)
 

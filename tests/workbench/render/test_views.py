@@ -134,6 +134,19 @@ def test_given_a_number_that_looks_bad_when_judged_then_the_words_not_faithful_a
     assert "not faithful" not in evaluation.verdict(None, 0.5)
 
 
+def test_given_times_when_a_document_is_shown_then_each_has_its_unit() -> None:
+    document = {"left_s": 139.985, "seconds": 3.25, "queue": [{"id": 14, "starts_in_s": 198.8}]}
+    lines = printed(document_view(document), 80).splitlines()
+    assert [line.split() for line in lines] == [
+        ["left", "2", "min", "20", "s"],
+        ["seconds", "3.2", "s"],
+        [],
+        ["queue"],
+        ["id", "starts", "in"],
+        ["14", "3", "min", "19", "s"],
+    ]
+
+
 @given(st.floats(-2, 2), st.integers(1, 20))
 def test_given_any_share_when_drawn_then_the_bar_has_its_cells_and_grows_with_it(share: float, cells: int) -> None:
     drawn = bars.signed_bar(share, cells).plain

@@ -50,6 +50,9 @@ def test_given_any_line_when_read_as_a_request_then_it_is_one_or_bad_input(line:
         (b'{"op": "explode"}\n', "no operation 'explode'"),
         (b'{"op": "cancel", "job": "x"}\n', "cancel needs a number 'job'"),
         (b'{"op": "cancel", "job": 99999}\n', "no job 99999 in this project"),
+        (b'{"op": "cancel", "job": 99999999999999999999}\n', "no job 99999999999999999999 in this project"),
+        (b'{"op": "status", "number": true}\n', "a request's number is no number"),
+        (b'{"op": "submit", "kind": "scripted", "origin": "/\\ud800", "params": {}}\n', "is not UTF-8"),
         (b'{"op": "reprioritise", "job": 99999}\n', "no job 99999 in this project"),
         (b'{"op": "reprioritise", "job": 1, "after": "x"}\n', "reprioritise needs a number 'after'"),
         (b'{"op": "submit", "retry": 99999}\n', "no job 99999 in this project"),
@@ -130,6 +133,13 @@ def test_given_a_late_subscriber_when_a_job_runs_then_it_gets_the_events_and_whe
         late.ask("subscribe", job=job_id, since=since)
         while (after := late.announcement(0.2)) is not None:  # how the cancel went may be told after the end itself
             assert after.get("event", {"id": since + 1})["id"] > since, "nothing is told twice"
+
+
+@pytest.mark.parametrize("since", [10**30, -(10**30)])
+def test_given_an_event_that_cannot_be_when_subscribed_since_then_the_talk_goes_on(served: Path, since: int) -> None:
+    with WorkerClient.require(served) as client:
+        newest = client.ask("subscribe", job=0, since=since)["event"]
+        assert client.ask("subscribe", job=0, since=-1)["event"] == newest
 
 
 def test_given_the_runtime_directory_when_looked_at_then_it_and_the_socket_are_this_persons_alone(served: Path) -> None:

@@ -95,6 +95,19 @@ def test_given_a_relative_path_when_the_worker_writes_there_then_it_starts_where
     assert (tmp_path / "out.txt").read_text(encoding="utf-8") == "written"
 
 
+def test_given_a_directory_whose_name_is_no_text_when_a_job_is_queued_there_then_one_line_says_so(
+    served: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = Path(os.fsdecode(os.fsencode(tmp_path) + b"/n\xff"))
+    directory.mkdir()
+    monkeypatch.chdir(directory)
+    for words in (["--detach"], []):
+        ran = scripted(capsys, served, *words)
+        assert (ran.exit_code, ran.out) == (2, "")
+        assert "is not UTF-8" in ran.err
+        assert ran.err.count("\n") == 1
+
+
 def test_given_a_row_without_a_doorbell_when_the_worker_looks_then_it_runs(served: Path) -> None:
     with Project.open(served, write=True, work=False) as project:
         job_id = jobs.submit(project.db, "scripted", "{}", "key")
@@ -162,6 +175,8 @@ def test_given_jobs_that_cannot_be_cancelled_or_retried_when_asked_then_one_line
         (("cancel", str(ended)), 2, f"job {ended} has ended already (succeeded)"),
         (("cancel", "99999"), 3, "no job 99999 in this project"),
         (("retry", "99999"), 3, "no job 99999 in this project"),
+        (("show", "99999999999999999999"), 3, "no job 99999999999999999999 in this project"),
+        (("cancel", "99999999999999999999"), 3, "no job 99999999999999999999 in this project"),
     ):
         ran = workbench(capsys, "--project", str(served), "jobs", *words)
         assert (ran.exit_code, ran.out) == (exit_code, "")

@@ -64,7 +64,7 @@ def value_text(name: str, value: Any) -> str:
 
 
 def _number_text(name: str, value: float) -> str:
-    if name in {"seconds", "elapsed_s", "cpu_s"} or name.endswith("_seconds"):
+    if name == "seconds" or name.endswith(("_s", "_seconds")):
         return duration(value)
     if name.endswith("_bytes"):
         return f"{value / 1e6:,.1f} MB".replace(",", " ")
