@@ -27,10 +27,7 @@ from workbench.tui.jobs_drawer import JobsDrawer
 from workbench.tui.key_help import about_page, key_page
 from workbench.tui.messages import Asked, EditsSent, Kept, Looked, StoreChanged, Told, Went, WorkerNews
 from workbench.tui.pane import Pane, Session
-from workbench.tui.panes.baselines.pane import Baselines
-from workbench.tui.panes.features.pane import Features
-from workbench.tui.panes.graph.pane import Graph
-from workbench.tui.panes.interventions.pane import Interventions
+from workbench.tui.pane_types import PANES, pane_type
 from workbench.tui.place import History, Place
 from workbench.tui.render.tokens import show_text
 from workbench.tui.saved_state import INTERVAL_S, SavedState
@@ -42,15 +39,11 @@ from workbench.tui.view_export import WIDTH, check_path, save_view
 from workbench.tui.widgets.masthead import Masthead, short_spec
 from workbench.tui.worker_thread import WorkerThread
 
-PANES: tuple[tuple[str, type[Pane]], ...] = (
-    ("baselines", Baselines),
-    ("features", Features),
-    ("graph", Graph),
-    ("interventions", Interventions),
-)
 SMALLEST = (80, 24)
 """Columns and lines below which the app asks for a larger terminal."""
 _HANGUP = 129
+_FIRST_PANE_S = 1.0
+"""So long after the start the first pane is up, and there is time to import the others."""
 
 
 class Workbench(App[int]):
@@ -94,11 +87,10 @@ class Workbench(App[int]):
 
     def compose(self) -> ComposeResult:
         """One screen: the panes' titles, what is wrong, the pane, the jobs, the keys."""
-        yield Masthead([(name, kind.TITLE) for name, kind in PANES])
+        yield Masthead([(name, name.capitalize()) for name in PANES])
         yield Static("", id="banner")
-        with ContentSwitcher(initial=PANES[0][0]):
-            for name, kind in PANES:
-                yield kind(self.session, name)
+        with ContentSwitcher(initial="opening"):
+            yield Pane(self.session, "opening")
         yield JobsDrawer(self.session)
         yield Static("", id="too-small")
         yield Footer(show_command_palette=False)
@@ -129,9 +121,15 @@ class Workbench(App[int]):
         self.linked = bool(saved.get("linked", True))
         place = Place.read(saved.get("place"))
         if not self.history.here.pane:  # else a key was faster
-            self.history.note(place if place.pane in dict(PANES) else Place(pane=PANES[0][0]))
+            self.history.note(place if place.pane in PANES else Place(pane=PANES[0]))
             self.post_message(Went(self.history.here))
         self.set_interval(INTERVAL_S, self.save_state)
+        self.set_timer(_FIRST_PANE_S, self._import_panes)
+
+    @work(thread=True)
+    def _import_panes(self) -> None:
+        for name in PANES:
+            pane_type(name)
 
     def _leave(self, code: int) -> None:
         """Write down where the person is, and end."""
@@ -151,9 +149,9 @@ class Workbench(App[int]):
 
     @property
     def pane(self) -> Pane:
-        """The pane that is on the screen."""
-        name = self.default_screen.query_one(ContentSwitcher).current or PANES[0][0]
-        return self.default_screen.query_one(f"#{name}", Pane)
+        """The pane that is on the screen; one without content until the store has said which."""
+        switcher = self.default_screen.query_one(ContentSwitcher)
+        return switcher.query_one(f"#{switcher.current}", Pane)
 
     @property
     def default_screen(self) -> Screen[object]:
@@ -168,9 +166,10 @@ class Workbench(App[int]):
 
     async def _show(self, place: Place, focus: bool = True) -> None:
         """Bring up a place's pane, opened if it is the first time, and have it show the place."""
-        screen = self.default_screen
-        screen.query_one(ContentSwitcher).current = place.pane
-        screen.query_one(Masthead).current = place.pane
+        switcher = self.default_screen.query_one(ContentSwitcher)
+        if not switcher.query(f"#{place.pane}"):
+            await switcher.add_content(pane_type(place.pane)(self.session, place.pane))
+        switcher.current = self.default_screen.query_one(Masthead).current = place.pane
         pane = self.pane
         if place.pane not in self.opened:
             await pane.open()
@@ -203,8 +202,7 @@ class Workbench(App[int]):
         """Edits go to the console, which comes up."""
         place = Place("interventions", prompt=message.prompt, graph=message.graph, dictionary=message.dictionary)
         await self.on_went(Went(place))
-        console = self.default_screen.query_one("#interventions", Interventions)
-        await self._told(console.take_edits(message))
+        await self._told(self.pane.take_edits(message))
 
     def save_state(self) -> None:
         """Write down where the person is, if that has changed; not while the panes are being taken down."""
@@ -286,7 +284,7 @@ class Workbench(App[int]):
         """Show what the other terminal's app shows."""
         document = await self.saved.load()
         place = Place.read(document.get("place"))
-        if place.pane in dict(PANES) and place != self.history.here:
+        if place.pane in PANES and place != self.history.here:
             self.history.go(place)
             await self._told(self._show(place, focus=False))
 
@@ -376,9 +374,9 @@ class Workbench(App[int]):
         """Every action of the app and of every pane, and the themes."""
         for action in self.ACTIONS:
             yield SystemCommand(action.words, key_words(action.keys), partial(self._run_from_palette, "", action.name))
-        for name, kind in PANES:
-            for action in kind.ACTIONS:
-                words = f"{kind.TITLE}: {action.words}"
+        for name in PANES:
+            for action in pane_type(name).ACTIONS:
+                words = f"{name.capitalize()}: {action.words}"
                 yield SystemCommand(words, key_words(action.keys), partial(self._run_from_palette, name, action.name))
         yield SystemCommand("Change the colours", "theme", self.action_change_theme)
 

@@ -14,7 +14,7 @@ from textual.worker import WorkType
 from store.errors import WorkbenchError
 from tasks.params import Params
 from workbench.tui.actions import Action, permitted
-from workbench.tui.messages import Looked, Told
+from workbench.tui.messages import EditsSent, Looked, Told
 from workbench.tui.place import Place
 from workbench.tui.store_thread import StoreThread
 from workbench.tui.worker_thread import WorkerThread
@@ -63,6 +63,9 @@ class Pane(Container):
 
     async def job_ended(self, job_id: int, kind: str, state: str) -> None:
         """A job has ended; `state` is succeeded, failed, cancelled or interrupted. Results are in the store by now."""
+
+    async def take_edits(self, sent: EditsSent) -> None:
+        """Edits were sent to this pane, which is up: the console's."""
 
     def state(self) -> Mapping[str, Any]:
         """What must come back after a dropped connection, as JSON: filters, thresholds, half-typed text."""

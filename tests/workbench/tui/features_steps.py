@@ -53,13 +53,13 @@ async def begun(pilot: Pilot[int]) -> None:
     """The pane is up: the app has shown where it starts, and then this pane."""
     app = pilot.app
     assert isinstance(app, Heard)
-    app.listen()
     for _ in range(400):
         if app.opened and app.pane.id != "features":
             await pilot.press("2")
         if "features" in app.opened:
             break
         await pilot.pause(0.05)
+    app.listen()
     await until(pilot, "density")
 
 

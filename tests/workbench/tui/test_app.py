@@ -16,16 +16,17 @@ from tests.workbench.tui.app_project import GRAPH
 from tests.workbench.tui.app_steps import Steps, app_on, opened
 from tests.workbench.tui.screen_text import drive, screen_text, until
 from workbench.tui.actions import EVERYWHERE, Action
-from workbench.tui.app import PANES, Workbench
+from workbench.tui.app import Workbench
 from workbench.tui.jobs_drawer import JobsDrawer
 from workbench.tui.messages import Kept, Looked, Told, Went
+from workbench.tui.pane_types import PANES, pane_type
 from workbench.tui.place import History, Place
 from workbench.tui.screens.ledger import Ledger
 from workbench.tui.screens.question import Question
 from workbench.tui.store_thread import StoreThread
 from workbench.tui.view_export import save_view
 
-PANE_NAMES = [name for name, _ in PANES]
+PANE_TYPES = [pane_type(name) for name in PANES]
 
 
 def test_given_a_project_when_number_keys_are_pressed_then_the_panes_come_up(project_directory: Path) -> None:
@@ -33,7 +34,7 @@ def test_given_a_project_when_number_keys_are_pressed_then_the_panes_come_up(pro
 
     async def steps(pilot: Steps) -> None:
         await opened(pilot)
-        for key, name in zip(("f3", "f4", "f5", "f2"), (*PANE_NAMES[1:], PANE_NAMES[0]), strict=True):
+        for key, name in zip(("f3", "f4", "f5", "f2"), (*PANES[1:], PANES[0]), strict=True):
             await pilot.press(key)
             await pilot.pause()
             assert app.pane.id == name
@@ -99,7 +100,7 @@ def test_given_the_link_when_taken_off_then_other_panes_are_not_told(project_dir
 
 
 def every_action() -> list[tuple[object, Action]]:
-    owners: list[type] = [Workbench, JobsDrawer, *(kind for _, kind in PANES)]
+    owners: list[type] = [Workbench, JobsDrawer, *PANE_TYPES]
     return [(owner, action) for owner in owners for action in owner.ACTIONS]  # type: ignore[attr-defined]
 
 
@@ -110,7 +111,7 @@ def test_given_an_action_of_the_table_then_its_owner_does_it(owner: type, action
     assert action.words[0].isupper() and not action.words.endswith(".")
 
 
-@pytest.mark.parametrize("kind", [kind for _, kind in PANES], ids=PANE_NAMES)
+@pytest.mark.parametrize("kind", PANE_TYPES, ids=PANES)
 def test_given_a_pane_then_none_of_its_keys_is_taken_twice(kind: type) -> None:
     actions = [*Workbench.ACTIONS, *kind.ACTIONS]  # type: ignore[attr-defined]
     keys = [key for action in actions for key in action.keys.split(",")]
@@ -159,7 +160,7 @@ def test_given_something_under_the_cursor_when_copied_then_it_is_in_the_file_tha
     assert re.search(r"L\d+/\d+@\d+", kept.read_text())
 
 
-@pytest.mark.parametrize("name", PANE_NAMES)
+@pytest.mark.parametrize("name", PANES)
 def test_given_a_pane_when_asked_for_keys_then_every_action_of_it_is_listed(project_directory: Path, name: str) -> None:
     app = app_on(project_directory)
 
@@ -184,7 +185,7 @@ def test_given_the_palette_then_it_holds_every_action_of_the_app_and_its_panes(p
         await opened(pilot)
         titles = {command.title for command in app.get_system_commands(app.screen)}
         assert {action.words for action in app.ACTIONS} <= titles
-        for _, kind in PANES:
+        for kind in PANE_TYPES:
             assert {f"{kind.TITLE}: {action.words}" for action in kind.ACTIONS} <= titles
 
     drive(app, steps)
@@ -253,7 +254,7 @@ def test_given_a_stored_state_of_nonsense_when_the_app_opens_then_it_begins_anew
     async def steps(pilot: Steps) -> None:
         await opened(pilot)
         await pilot.pause(0.2)
-        assert app.pane.id == PANE_NAMES[0]
+        assert app.pane.id == PANES[0]
 
     drive(app, steps)
 

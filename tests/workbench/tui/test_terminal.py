@@ -24,12 +24,13 @@ def test_given_a_project_when_the_app_is_opened_then_no_torch_is_loaded(project_
     script = """
 import asyncio, sys
 from pathlib import Path
-from workbench.tui.app import PANES, Workbench
+from workbench.tui.app import Workbench
+from workbench.tui.pane_types import PANES
 async def look():
     app = Workbench(Path(sys.argv[1]), starts_worker=False)
     async with app.run_test() as pilot:
         await pilot.pause(0.5)
-        for name, _ in PANES:
+        for name in PANES:
             await app.action_pane(name)
             await pilot.pause(0.3)
 asyncio.run(look())
@@ -39,6 +40,12 @@ print([name for name in ("torch", "transformers", "nnsight") if name in sys.modu
         [sys.executable, "-c", script, str(project_directory)], capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_given_the_app_when_it_is_imported_then_no_pane_is_yet() -> None:
+    script = "import sys, workbench.tui.app; print([n for n in sys.modules if n.startswith(('workbench.tui.panes', 'numpy'))])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_given_no_command_on_a_terminal_then_the_app_opens_and_ctrl_q_ends_it(project_directory: Path) -> None:
