@@ -43,7 +43,8 @@ print([name for name in ("torch", "transformers", "nnsight") if name in sys.modu
 
 
 def test_given_the_app_when_it_is_imported_then_no_pane_is_yet() -> None:
-    script = "import sys, workbench.tui.app; print([n for n in sys.modules if n.startswith(('workbench.tui.panes', 'numpy'))])"
+    loaded = "[name for name in sys.modules if name.startswith(('workbench.tui.panes', 'numpy'))]"
+    script = f"import sys, workbench.tui.app; print({loaded})"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
