@@ -40,6 +40,7 @@ class Params(_Params):
     draws: int = option(5, "Random controls of every swap and removal.", unit="draws", ge=1)
     validated: int = option(1, "Graphs of a behaviour that are validated feature by feature.", unit="graphs", ge=0)
     max_tests: int = option(24, "Features ablated in each validated graph.", unit="features", ge=1)
+    supernodes: int = option(4, "Supernodes removed in each validated graph, those with most nodes.", ge=0)
     batch: int = option(32, "Edited copies of a prompt run at once.", unit="prompts", ge=1)
     seed: int = option(0, "Draws controls, shuffles and held-out pairs.", ge=0)
 

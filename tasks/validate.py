@@ -29,6 +29,9 @@ class Params(_Params):
     max_tests: int | None = option(
         None, "Ablate at most this many kept features, those of largest predicted effect; default all.", ge=1
     )
+    supernodes: int | None = option(
+        None, "Remove at most this many supernodes, those with most nodes; default all; 0 removes none.", ge=0
+    )
     edges: int = option(40, "Test this many of the strongest edges, and as many random kept ones; 0 tests none.", ge=0)
     batch: int = option(32, "Edited copies of the prompt run at once.", unit="prompts", ge=1)
     seed: int = option(0, "Draws controls, resamples, random circuits and held-out prompts.", ge=0)
@@ -52,7 +55,7 @@ def run(params: Params, context: Context) -> Result:
 
         if not params.behaviour:
             raise BadInput("nothing to validate", "name a graph by its id, or --behaviour NAME")
-        _refuse(params, ("from_", "max_tests"), "--behaviour brings its own prompts; leave {} away")
+        _refuse(params, ("from_", "max_tests", "supernodes"), "--behaviour brings its own prompts; leave {} away")
         return validate_behaviour(params, context)
     from tasks.validate_graph import validate_graph
 

@@ -119,21 +119,22 @@ def _measured(
 
 
 def _groups(params: Params, context: Context, made: GraphBench) -> list[Group]:
-    """Every supernode of features removed as one, and a matched random group of its size; others are not tested."""
+    """Supernodes of features removed as one, and a matched random group of the size of each; others are not tested."""
     import torch
 
     from store import graphs
     from tasks.interventions.group_effects import measured_group_effects, predicted_group_effect
-    from tasks.interventions.validation import matched_controls, rows_of
+    from tasks.interventions.validation import matched_controls, rows_at
 
-    named = graphs.supernodes(context.project.db, made.record.id)
+    named = _largest(graphs.supernodes(context.project.db, made.record.id), params.supernodes)
     nodes = {node.node: node for node in graphs.nodes(context.project.db, made.record.id)}
     found: list[Group] = []
     generator = torch.Generator().manual_seed(params.seed)
     with context.stage("measure supernodes", len(named), "supernodes") as stage:
         for name, members in named.items():
             kept = [nodes[node] for node in members if node in nodes and nodes[node].kind == "feature"]
-            mask = rows_of(made.claims.features, [(n.layer, n.position, n.feature) for n in kept])
+            places = torch.tensor([_place(node) for node in kept], dtype=torch.long).view(-1, 3)
+            mask = rows_at(made.claims.features, places.to(made.bench.model.device))
             rows = mask.nonzero().squeeze(1)
             if not len(rows):
                 found.append(Group(name, members, 0, None, None, None, None))
@@ -151,11 +152,19 @@ def _groups(params: Params, context: Context, made: GraphBench) -> list[Group]:
     return found
 
 
+def _largest(named: dict[str, list[int]], most: int | None) -> dict[str, list[int]]:
+    """The `most` supernodes with most nodes, all without a bound; in the order in which they were given."""
+    chosen = sorted(named, key=lambda name: -len(named[name]))[:most]
+    return {name: members for name, members in named.items() if name in chosen}
+
+
 def _edges(params: Params, context: Context, made: GraphBench) -> list[Edge]:
     """The strongest edges between features and to what is explained, and as many random others, tested."""
     from store import graphs
     from tasks.interventions.edge_tests import measure_edges, predicted_direct_effects
 
+    if not params.edges:
+        return []
     nodes = {node.node: node for node in graphs.nodes(context.project.db, made.record.id)}
     chosen = _chosen_edges(params, made, nodes, graphs.edges(context.project.db, made.record.id))
     if not chosen:

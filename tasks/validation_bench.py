@@ -106,10 +106,12 @@ def graph_bench(context: Context, graph: int, batch: int, loaded: DictionarySet 
 
 def _claims(context: Context, record: GraphRecord, bench: Bench) -> Claims:
     """The claims of a graph. One of another program predicts no effects: they are computed, as a trace does."""
+    import torch
+
     from store import graphs
     from tasks.circuits.effect import predicted_effects
     from tasks.circuits.graph_file import active_features
-    from tasks.interventions.validation import rows_of
+    from tasks.interventions.validation import rows_at
 
     path: Path = context.project.files.verify(graphs.arrays(context.project, record.id))
     features, share, predicted = active_features(path, context.model.device)
@@ -117,7 +119,8 @@ def _claims(context: Context, record: GraphRecord, bench: Bench) -> Claims:
         predicted = predicted_effects(bench.model, bench.tokens, bench.dictionaries, features, bench.target)
     nodes = graphs.nodes(context.project.db, record.id)
     places = [(node.layer, node.position, node.feature) for node in nodes if node.kind == "feature"]
-    return Claims(features, share, predicted, rows_of(features, places))
+    kept = torch.tensor(places, dtype=torch.long, device=features.layer.device).view(-1, 3)
+    return Claims(features, share, predicted, rows_at(features, kept))
 
 
 def _refuse_other_dictionary(context: Context, made: GraphBench) -> None:

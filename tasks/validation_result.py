@@ -211,7 +211,7 @@ class Result:
     def _agreement(self, predicted: Tensor, measured: Measured) -> Document:
         known = measured.effect.isfinite()
         left, right = (each[known].cpu().double().numpy() for each in (predicted, measured.effect))
-        return agreement_document(left, right, self.seed)
+        return agreement_document(left, right, self.seed, self.floor)
 
     def _nodes(self) -> list[Document]:
         from tasks.interventions.write_size import LARGE_WRITE
@@ -290,13 +290,13 @@ class Result:
         }
 
 
-def agreement_document(predicted: Any, measured: Any, seed: int) -> Document:
-    """An `Agreement` of two arrays with `NAME_interval` beside each number."""
+def agreement_document(predicted: Any, measured: Any, seed: int, floor: float) -> Document:
+    """An `Agreement` of two arrays with `NAME_interval` beside each number; signs count above the noise floor."""
     from tasks.interventions.agreement import agreement
     from tasks.interventions.bootstrap import intervals
 
-    found = asdict(agreement(predicted, measured))
-    ends = asdict(intervals(predicted, measured, seed))
+    found = asdict(agreement(predicted, measured, floor))
+    ends = asdict(intervals(predicted, measured, seed, floor=floor))
     return found | {
         f"{name}_interval": None if each is None or found[name] is None else list(each) for name, each in ends.items()
     }
@@ -309,7 +309,7 @@ def edge_agreement(edges: Sequence[Edge], seed: int) -> Document:
     """
     import numpy as np
 
-    from tasks.interventions.agreement import within_factor
+    from tasks.interventions.agreement import SMALLEST_EFFECT, within_factor
 
     documents: Document = {}
     for name, control in (("strongest", False), ("controls", True)):
@@ -325,7 +325,7 @@ def edge_agreement(edges: Sequence[Edge], seed: int) -> Document:
             "total": (column["predicted_total"], column["total"]),
         }
         documents[name] = {
-            key: agreement_document(*pair, seed) | {"within_factor_two": within_factor(*pair)}
+            key: agreement_document(*pair, seed, SMALLEST_EFFECT) | {"within_factor_two": within_factor(*pair)}
             for key, pair in pairs.items()
         }
     return documents

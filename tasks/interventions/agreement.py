@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 Values = Float[np.ndarray, " n"]
 SMALLEST_EFFECT = 1e-4
@@ -37,22 +37,29 @@ class Agreement:
     slope: float | None
     """Of the least-squares line measured = slope · predicted through zero."""
     sign_agreement: float | None
-    """Share of equal signs."""
+    """Share of equal signs among those of which prediction or measurement reaches the noise floor: the sign of
+    rounding says nothing."""
 
 
-def agreement(predicted: Values, measured: Values) -> Agreement:
-    """Compare a predictor with what was measured."""
+def agreement(predicted: Values, measured: Values, floor: float = 0.0) -> Agreement:
+    """Compare a predictor with what was measured; `floor` is the noise floor of both."""
     n = len(predicted)
     if np.isnan(predicted).any():
         return Agreement(n, None, None, None, None)
+    signed = above(predicted, measured, floor)
     square = float(predicted @ predicted) if n else 0.0
     return Agreement(
         n=n,
         pearson=_pearson(predicted, measured),
         spearman=_pearson(ranks(predicted), ranks(measured)),
         slope=float(predicted @ measured) / square if square else None,
-        sign_agreement=float(np.mean(np.sign(predicted) == np.sign(measured))) if n else None,
+        sign_agreement=float(np.mean((np.sign(predicted) == np.sign(measured))[signed])) if signed.any() else None,
     )
+
+
+def above(predicted: Values, measured: Values, floor: float) -> Bool[np.ndarray, " n"]:
+    """A mask: where prediction or measurement reaches the noise floor."""
+    return np.asarray(np.maximum(np.abs(predicted), np.abs(measured)) >= floor)
 
 
 def _pearson(left: Values, right: Values) -> float | None:

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
-from tasks.interventions.agreement import Values
+from tasks.interventions.agreement import Values, above
 
 RESAMPLES = 1000
 LEVEL = 0.95
@@ -30,8 +30,13 @@ class Intervals:
     sign_agreement: Interval
 
 
-def intervals(predicted: Values, measured: Values, seed: int, resamples: int = RESAMPLES) -> Intervals:
-    """Resample the nodes with replacement, `resamples` times, by a generator of its own; none for fewer than three."""
+def intervals(
+    predicted: Values, measured: Values, seed: int, resamples: int = RESAMPLES, floor: float = 0.0
+) -> Intervals:
+    """Resample the nodes with replacement, `resamples` times, by a generator of its own; none for fewer than three.
+
+    `floor` is the noise floor, as `agreement` has it.
+    """
     n = len(predicted)
     if n < 3 or not np.isfinite(predicted).all() or not np.isfinite(measured).all():
         return Intervals(None, None, None, None)
@@ -40,21 +45,24 @@ def intervals(predicted: Values, measured: Values, seed: int, resamples: int = R
     for first in range(0, resamples, _BLOCK):
         size = min(_BLOCK, resamples - first)
         counts = generator.multinomial(n, np.full(n, 1 / n), size=size).astype(float)
-        blocks.append(_numbers(counts, predicted, measured))
+        blocks.append(_numbers(counts, predicted, measured, above(predicted, measured, floor)))
     return Intervals(*(_percentiles(column) for column in np.concatenate(blocks, axis=1)))
 
 
-def _numbers(counts: Matrix, predicted: Values, measured: Values) -> Float[np.ndarray, "number resample"]:
-    """Pearson, Spearman, slope and sign agreement of each resample; NaN where one is not defined."""
+def _numbers(
+    counts: Matrix, predicted: Values, measured: Values, signed: Bool[np.ndarray, " n"]
+) -> Float[np.ndarray, "number resample"]:
+    """Pearson, Spearman, slope and sign agreement (of those that are `signed`); NaN where one is not defined."""
     everywhere = np.ones_like(counts)
     with np.errstate(invalid="ignore", divide="ignore"):
         slope = (counts @ (predicted * measured)) / (counts @ predicted**2)
+        equal_signs = (counts @ ((np.sign(predicted) == np.sign(measured)) & signed)) / (counts @ signed)
     return np.stack(
         [
             _weighted_correlation(counts, everywhere * predicted, everywhere * measured),
             _weighted_correlation(counts, weighted_ranks(counts, predicted), weighted_ranks(counts, measured)),
             slope,
-            counts @ (np.sign(predicted) == np.sign(measured)) / len(predicted),
+            equal_signs,
         ]
     )
 

@@ -173,7 +173,7 @@ def _measurement(
     attention = hold_attention(model, tokens) if freeze is Freeze.ATTENTION else ()
 
     def measure(edits: Edits, n_rows: int) -> Tensor:
-        start = run.first_shared(edits.position.tolist(), targets) if spelling is Spelling.DELTA else 0
+        start = run.first_shared(edits.position, targets) if spelling is Spelling.DELTA else 0
         splices = edit_splices(dictionaries, replace(edits, position=edits.position - start), spelling)
         return run.targets(dictionaries, splices, n_rows, targets, attention, start)
 
@@ -182,7 +182,9 @@ def _measurement(
 
 def _delta(dictionary: Dictionary, edits: Edits) -> Change:
     def change(read: Tensor, write: Tensor) -> Tensor:
-        places, place_of = torch.stack([edits.row, edits.position]).unique(dim=1, return_inverse=True)
+        n_positions = read.shape[1]
+        codes, place_of = (edits.row * n_positions + edits.position).unique(return_inverse=True)
+        places = torch.stack([codes // n_positions, codes % n_positions])
         z = dictionary.encode(read[places[0], places[1]].float())[place_of, edits.index]
         moved = (edits.multiply - 1) * z + edits.add
         by_place = z.new_zeros(places.shape[1], dictionary.n_features)

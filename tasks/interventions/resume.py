@@ -4,13 +4,13 @@ positions before it, of which attention needs keys and values alone.
 The hot loop of batched edits: plain hooks on the model's own modules, equal to `spliced_logits` (tests).
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
@@ -73,9 +73,10 @@ class PromptRun:
                 handle.remove()
         return cls(model, len(tokens), tuple(inputs), tuple(_kept(layer) for layer in cache.layers))
 
-    def first_shared(self, positions: Iterable[int], targets: Sequence[Target]) -> int:
+    def first_shared(self, positions: Int[Tensor, " edit"], targets: Sequence[Target]) -> int:
         """The first position that runs with edits at `positions`, read at `targets`, have to compute."""
-        asked = [*positions, *(target.position % self.n_positions for target in targets)]
+        first = [int(positions.min())] if len(positions) else []
+        asked = [*first, *(target.position % self.n_positions for target in targets)]
         return min(asked) if self.model.hf.config._attn_implementation in _MASKED else 0
 
     @torch.no_grad()

@@ -3,7 +3,6 @@
 Effects have the sign of a prediction: baseline - edited, in nats of the target. Δlogit is minus that.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -101,8 +100,11 @@ def matched_controls(
     return torch.tensor(chosen, dtype=torch.long, device=active.layer.device)
 
 
-def rows_of(active: ActiveFeatures, places: Sequence[tuple[int, int, int]]) -> Bool[Tensor, " n"]:
+def rows_at(active: ActiveFeatures, places: Int[Tensor, "place 3"]) -> Bool[Tensor, " n"]:
     """A mask over active features: those at the given (layer, position, index)."""
-    wanted = set(places)
-    columns = zip(active.layer.tolist(), active.position.tolist(), active.index.tolist(), strict=True)
-    return torch.tensor([place in wanted for place in columns], dtype=torch.bool, device=active.layer.device)
+    codes = torch.zeros(len(active), dtype=torch.long, device=active.layer.device)
+    wanted = codes.new_zeros(len(places))
+    for column, asked in zip((active.layer, active.position, active.index), places.unbind(1), strict=True):
+        n = 1 + max((int(each.max()) for each in (column, asked) if len(each)), default=0)
+        codes, wanted = codes * n + column, wanted * n + asked
+    return torch.isin(codes, wanted)

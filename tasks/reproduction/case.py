@@ -27,7 +27,7 @@ LISTED = 12
 """Recurring features, and supernodes of a graph, that the document lists."""
 _VALIDATED = (
     "graph", "job", "baseline", "probability", "spearman_predicted", "pearson_predicted", "spearman_influence",
-    "verdicts", "controls", "faithfulness", "completeness", "cpr", "cmd", "sizes", "curves", "summary",
+    "verdicts", "controls", "supernodes", "faithfulness", "completeness", "cpr", "cmd", "sizes", "curves", "summary",
 )  # fmt: skip
 """What a case tells of a graph's validation."""
 NODE_THRESHOLD = 0.95
@@ -256,7 +256,7 @@ def _validations(traced: Traced, params: Params, context: Context) -> list[Docum
     for bench in traced.benches[: params.validated]:
         options = ValidateParams(
             graph=bench.made.record.id, from_=bench.pair.corrupt, max_tests=params.max_tests, edges=0,
-            batch=params.batch, seed=params.seed,
+            supernodes=params.supernodes, batch=params.batch, seed=params.seed,
         )  # fmt: skip
         document = execute("validate", options, context, reuse=True)
         documents.append({key: document[key] for key in _VALIDATED})

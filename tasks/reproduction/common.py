@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.behaviours import Hypothesis, Where
 from tasks.graphs.recurrence import Place, PromptGraph, recurrence
-from tasks.reproduction.pair_bench import PairBench, rows_at
+from tasks.reproduction.pair_bench import PairBench
 from tasks.reproduction.verdict import Outcome, Tested, common_outcome, untested
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def _removed(bench: PairBench, places: Sequence[Place], draws: int, seed: int) -
 
     from tasks.interventions.edits import Edits
     from tasks.interventions.intervene import edited_logits
-    from tasks.interventions.validation import ablations, matched_controls
+    from tasks.interventions.validation import ablations, matched_controls, rows_at
 
     made, features = bench.made.bench, bench.made.claims.features
     n = len(made.tokens)

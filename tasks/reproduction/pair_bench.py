@@ -136,15 +136,3 @@ def window_positions(clean: Sequence[int], corrupt: Sequence[int], where: Where,
         Where.ANYWHERE: range(last + 1),
     }[where]
     return tuple(at for at in chosen if at >= start)
-
-
-def rows_at(features: ActiveFeatures, places: Tensor) -> Tensor:
-    """A mask over features: those at the given places [n, 3], (layer, position, index)."""
-    import torch
-
-    if not len(features) or not len(places):
-        return torch.zeros(len(features), dtype=torch.bool, device=features.layer.device)
-    n_index = int(max(int(features.index.max()), int(places[:, 2].max()))) + 1
-    n_position = int(max(int(features.position.max()), int(places[:, 1].max()))) + 1
-    codes = (features.layer * n_position + features.position) * n_index + features.index
-    return torch.isin(codes, (places[:, 0] * n_position + places[:, 1]) * n_index + places[:, 2])

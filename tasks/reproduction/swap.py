@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from tasks.behaviours import Hypothesis
-from tasks.reproduction.pair_bench import Candidates, PairBench, Window, rows_at
+from tasks.reproduction.pair_bench import Candidates, PairBench, Window
 from tasks.reproduction.verdict import Outcome, Tested, swap_outcome, untested
 
 if TYPE_CHECKING:
@@ -144,6 +144,8 @@ def _random_draws(candidates: Candidates, chosen: Tensor, draws: int, seed: int)
 
 def graph_features(bench: PairBench, candidates: Candidates, window: Window) -> Tensor:
     """A mask: the features of the window that the graph kept, and as many that do most for the corrupt answer."""
+    from tasks.interventions.validation import rows_at
+
     kept = rows_at(candidates.features, _kept_places(bench, window))
     return kept | _strongest_for_corrupt(bench, candidates, int(kept.sum()))
 

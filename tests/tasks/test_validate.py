@@ -271,6 +271,8 @@ def test_given_supernodes_when_validated_then_they_are_removed_as_one_and_seen_t
         graphs.set_supernode(context.project.db, graph, "a token", [token.node])
     document = run(context, "validate", graph=graph, edges=0)
     three, alone = document["supernodes"]
+    assert run(context, "validate", graph=graph, edges=0, supernodes=1)["supernodes"] == [three]
+    assert run(context, "validate", graph=graph, edges=0, supernodes=0)["supernodes"] == []
     changes = {(node.layer, node.position, node.feature): Change(0.0, 0.0) for node in features}
     measured = again.baseline - again.value(changes)
     assert three["features"] == 3 and three["measured_effect"] == pytest.approx(measured, abs=2e-5)

@@ -23,10 +23,10 @@ def test_ranks_count_what_is_smaller_and_share_ties(items: list[float]) -> None:
     assert ranks(array(items)).tolist() == rank_by_counting(items)
 
 
-@given(pairs=st.lists(st.tuples(st.integers(-5, 5), st.integers(-5, 5)), max_size=12))
-def test_agreement_is_its_definitions(pairs: list[tuple[int, int]]) -> None:
+@given(pairs=st.lists(st.tuples(st.integers(-5, 5), st.integers(-5, 5)), max_size=12), floor=st.floats(0, 2))
+def test_agreement_is_its_definitions(pairs: list[tuple[int, int]], floor: float) -> None:
     predicted, measured = [x / 2 for x, _ in pairs], [y / 4 for _, y in pairs]
-    found = agreement(array(predicted), array(measured))
+    found = agreement(array(predicted), array(measured), floor)
     assert found.n == len(pairs)
     assert found.pearson == pytest.approx(correlation(predicted, measured), abs=1e-12)
     expected = correlation(rank_by_counting(predicted), rank_by_counting(measured))
@@ -34,8 +34,16 @@ def test_agreement_is_its_definitions(pairs: list[tuple[int, int]]) -> None:
     square = sum(x * x for x in predicted)
     product = sum(x * y for x, y in zip(predicted, measured, strict=True))
     assert found.slope == (pytest.approx(product / square) if square else None)
-    same = [(x > 0) - (x < 0) == (y > 0) - (y < 0) for x, y in zip(predicted, measured, strict=True)]
+    loud = [(x, y) for x, y in zip(predicted, measured, strict=True) if abs(x) >= floor or abs(y) >= floor]
+    same = [(x > 0) - (x < 0) == (y > 0) - (y < 0) for x, y in loud]
     assert found.sign_agreement == (pytest.approx(sum(same) / len(same)) if same else None)
+
+
+def test_given_effects_that_are_rounding_when_compared_then_their_signs_are_not_counted() -> None:
+    predicted, measured = array([0.4, -0.3, 1e-6, -2e-6, 3e-7]), array([0.5, -0.2, -1e-6, 1e-6, -4e-7])
+    assert agreement(predicted, measured, SMALLEST_EFFECT).sign_agreement == 1.0
+    assert agreement(predicted, measured).sign_agreement == pytest.approx(2 / 5)
+    assert agreement(predicted[2:], measured[2:], SMALLEST_EFFECT).sign_agreement is None
 
 
 @given(items=st.lists(numbers, min_size=3, max_size=10, unique=True), scale=st.floats(0.1, 10))

@@ -27,12 +27,12 @@ def test_given_counts_when_ranked_then_it_is_the_rank_in_the_written_out_sample(
         assert not count or rank == expected[value]
 
 
-@given(st.lists(st.tuples(small, small), min_size=3, max_size=9), st.integers(0, 5))
+@given(st.lists(st.tuples(small, small), min_size=3, max_size=9), st.integers(0, 5), st.floats(0, 2))
 def test_given_pairs_when_resampled_then_the_ends_are_quantiles_of_agreements_made_one_by_one(
-    pairs: list[tuple[float, float]], seed: int
+    pairs: list[tuple[float, float]], seed: int, floor: float
 ) -> None:
     predicted, measured = (list(column) for column in zip(*pairs, strict=True))
-    found = intervals(np.array(predicted), np.array(measured), seed, resamples=40)
+    found = intervals(np.array(predicted), np.array(measured), seed, resamples=40, floor=floor)
     n = len(pairs)
     draws = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=40).tolist()
     samples = [(repeated(predicted, counts), repeated(measured, counts)) for counts in draws]
@@ -44,8 +44,9 @@ def test_given_pairs_when_resampled_then_the_ends_are_quantiles_of_agreements_ma
     slopes = [agreement(np.array(x), np.array(y)).slope for x, y in samples]
     known = [slope for slope in slopes if slope is not None]
     assert found.slope == (pytest.approx(tuple(np.quantile(known, [0.025, 0.975]))) if known else None)
-    signs = [agreement(np.array(x), np.array(y)).sign_agreement or 0.0 for x, y in samples]
-    assert found.sign_agreement == pytest.approx(tuple(np.quantile(signs, [0.025, 0.975])))
+    drawn = [agreement(np.array(x), np.array(y), floor).sign_agreement for x, y in samples]
+    signs = [sign for sign in drawn if sign is not None]
+    assert found.sign_agreement == (pytest.approx(tuple(np.quantile(signs, [0.025, 0.975]))) if signs else None)
 
 
 def test_given_one_seed_when_drawn_twice_then_the_intervals_are_the_same_and_hold_the_number() -> None:

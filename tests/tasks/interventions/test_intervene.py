@@ -208,7 +208,7 @@ def test_runs_that_start_at_the_first_edited_position_are_whole_runs(
     rows = [table({place: Change(0.0, 2.0)}) for place in late[::4]]
     model.hf.set_attn_implementation(attention)
     try:
-        assert PromptRun.of(model, TOKENS).first_shared([4, 6], targets) == 4
+        assert PromptRun.of(model, TOKENS).first_shared(torch.tensor([4, 6]), targets) == 4
         shared = measure_targets(model, TOKENS, dictionaries, rows, targets, freeze=freeze)
         whole = torch.cat([edited_logits(model, TOKENS, dictionaries, row, 1, freeze=freeze) for row in rows])
         first = [PromptRun.of(model, TOKENS).targets(dictionaries, edit_splices(dictionaries, row), 1, targets[2:])

@@ -15,7 +15,7 @@ from tasks.circuits.targets import LogitTarget
 from tasks.context import Context, Stage
 from tasks.interventions.faithfulness_curve import CircuitValues, circuit_values
 from tasks.interventions.removal import FeatureValues, feature_values, zero_values
-from tasks.interventions.validation import Bench, matched_controls, rows_of
+from tasks.interventions.validation import Bench, matched_controls, rows_at
 from tasks.model.language_model import LanguageModel
 from tests.oracle.interventions import Change, features, intervened_logits
 from tests.oracle.linearised_model import Place
@@ -73,7 +73,8 @@ def test_rows_are_found_by_layer_position_and_feature(seed: int, n: int, split: 
     active = random_active(seed, n)
     order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
     some = active.take(order[:split])
-    assert rows_of(active, names(some)).tolist() == [name in set(names(some)) for name in names(active)]
+    places = torch.tensor(names(some), dtype=torch.long).view(-1, 3)
+    assert rows_at(active, places).tolist() == [name in set(names(some)) for name in names(active)]
 
 
 @given(seed=st.integers(0, 10_000), n=st.integers(0, 60))
