@@ -55,8 +55,8 @@ class ResidentDictionaries:
         return found
 
     def sizes(self) -> dict[str, int]:
-        """Name -> bytes of every set that is held, the one that goes next first."""
-        return {held.name: size for held, size in self._held.values()}
+        """Name -> bytes of every set that is held, the one that goes next first. Any thread may ask."""
+        return {held.name: size for held, size in list(self._held.values())}
 
     def clear(self) -> None:
         """Let every set go."""

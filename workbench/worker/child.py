@@ -28,7 +28,7 @@ from tasks.memory_use import give_back, is_out_of_memory
 from workbench.figures import draw_graph
 from workbench.worker.child_process import PARENT_GONE
 from workbench.worker.protocol import decode, encode
-from workbench.worker.stages import SnapshotProgress
+from workbench.worker.stages import Snapshot, SnapshotProgress
 
 
 class ModelChild:
@@ -43,7 +43,7 @@ class ModelChild:
         self._stopping = False
         self._working = False
         self._poisoned = False
-        progress = SnapshotProgress(lambda stages: self._send(progress=stages), lambda text: self._send(note=text))
+        progress = SnapshotProgress(self._send_stages, lambda text: self._send(note=text))
         self.context = Context(project, progress, draw=draw_graph)
 
     def serve(self) -> None:
@@ -128,6 +128,10 @@ class ModelChild:
     def _unload(self) -> None:
         self.context.unload()
         give_back()
+
+    def _send_stages(self, stages: Snapshot) -> None:
+        """Say how far the running job is, and what it has brought into memory: not while torch is half imported."""
+        self._send(progress=stages, **(self._resident() if self.context.loaded else {}))
 
     def _resident(self) -> dict[str, Any]:
         """What is held in memory, and the bytes on a device."""

@@ -210,7 +210,8 @@ class Supervisor:
             self._bell.set()
         if "resident" in message:
             self.resident = message["resident"]
-            self.resident_told.set()
+            if "progress" not in message:  # these may be said before an order and heard after it
+                self.resident_told.set()
         if "ended" in message:
             self._done = message["ended"], "its process gave it up"
             engine.ready = not message["last"]

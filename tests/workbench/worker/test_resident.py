@@ -7,7 +7,9 @@ import pytest
 
 from tests.tasks.graph_project import PROMPT, create
 from tests.workbench.command_line import workbench
+from tests.workbench.worker.conftest import job_of, wait_for_state, wait_until
 from tests.workbench.worker.scripted_worker import running_worker
+from workbench.worker.client import WorkerClient
 
 _TRACE = ("trace", PROMPT, "--max-nodes", "40", "--dictionary", "toy", "--json")
 
@@ -36,6 +38,27 @@ def test_given_a_budget_when_a_set_was_used_then_status_says_whether_it_stayed_a
     assert shown["memory"]["estimated_bytes"] > 0
     assert shown["memory"]["peak_bytes"] > 0
     assert "memory expected" in workbench(capsys, *words, "jobs", "show", str(document["job"])).out
+
+
+def test_given_a_first_job_when_it_runs_then_status_tells_what_it_brought_into_memory(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    create(tmp_path).close()
+    directory = tmp_path / "project"
+    with running_worker(directory, memory_bytes=1 << 30):
+        evaluate = ("evaluate", "--dictionary", "toy", "--tokens", "200000", "--detach", "--json")
+        job_id = json.loads(workbench(capsys, "--project", str(directory), *evaluate).out)["job"]
+        with WorkerClient.require(directory) as client:
+
+            def told() -> bool:
+                status = client.ask("status")
+                assert job_of(directory, job_id).finished_at is None, "it runs for as long as this needs"
+                held = status["resident"]
+                return bool(status["running"] and held["model"] and held["dictionaries"] and held["budget_bytes"])
+
+            wait_until(told, "the model and the set are resident while the job runs")
+            client.ask("cancel", job=job_id)
+        wait_for_state(directory, job_id, "cancelled")
 
 
 @pytest.mark.parametrize("size", ["8 bananas", "", "-1GiB", "1e9"])
