@@ -209,7 +209,8 @@ def interrupt_abandoned(db: Database) -> int:
     left = [row[0] for row in db.execute("SELECT id FROM job WHERE state IN ('running', 'cancelling')").fetchall()]
     with db.atomic():
         for job_id in left:
-            _end(db, job_id, "interrupted", "its process ended before the job did", None, None)
+            line = f"its process ended before the job did; `workbench jobs retry {job_id}` goes on"
+            _end(db, job_id, "interrupted", line, None, None)
     return len(left)
 
 

@@ -154,7 +154,7 @@ class _Run:
             release_ballast(self.project.directory)
         self.project.sweep()
         told = _told(error, self.project, self.watch.estimated_bytes)
-        self._end(error, str(told) if isinstance(told, WorkbenchError) else f"{type(told).__name__}: {told}")
+        self._end(error, _line_of(told))
         if told is not error:
             raise told from error
 
@@ -171,6 +171,13 @@ class _Run:
         state = self.stopped_as() if stopped else "failed"
         self.watch.write_peak()
         jobs.finish(db, self.job_id, state, line, self.elapsed_s, self.cpu_s)
+
+
+def _line_of(error: BaseException) -> str:
+    """What a job's row says of its end."""
+    if isinstance(error, KeyboardInterrupt):
+        return "stopped in the middle of a step; run the same command again"
+    return str(error) if isinstance(error, WorkbenchError) else f"{type(error).__name__}: {error}"
 
 
 def _no_room(project: Project) -> WorkbenchError:

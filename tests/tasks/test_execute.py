@@ -78,7 +78,7 @@ def test_a_task_that_does_not_exist_is_bad_input(context: Context) -> None:
         ("work", "failed", "the loss is not finite; lower the learning rate"),
         ("bug", "failed", "ZeroDivisionError: division by zero"),
         ("save", "failed", "RuntimeError: save went wrong"),
-        ("interrupt", "cancelled", "KeyboardInterrupt: "),
+        ("interrupt", "cancelled", "stopped in the middle of a step; run the same command again"),
     ],
 )
 def test_a_failure_goes_on_and_leaves_its_line_and_no_rows(context: Context, fails: str, state: str, line: str) -> None:

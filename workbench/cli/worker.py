@@ -111,7 +111,7 @@ def resume(ctx: typer.Context, json: JsonOption = False) -> None:
     if json:
         emit_json({"queue": queue})
     else:
-        narrate(f"{len(queue)} jobs are taken one after the other")
+        narrate(f"{_jobs_wait(len(queue))} no longer: one is taken after the other")
 
 
 @app.command()
@@ -216,9 +216,13 @@ def _status(directory: Path) -> dict[str, Any]:
 def _tell_paused(directory: Path, document: dict[str, Any]) -> None:
     if paused := document["paused"]:
         narrate(
-            f"{len(paused)} jobs queued before the worker started wait: "
+            f"{_jobs_wait(len(paused))} from before the worker started: "
             f"`workbench --project {directory} worker resume` takes them, `jobs cancel` drops one"
         )
+
+
+def _jobs_wait(n: int) -> str:
+    return "1 job waits" if n == 1 else f"{n} jobs wait"
 
 
 def _runs(pid: int) -> bool:

@@ -164,7 +164,7 @@ def test_given_jobs_from_before_when_a_worker_starts_then_they_wait_and_new_ones
         assert job_of(project, 1).state == "queued"
         status = workbench(capsys, "--project", str(project), "worker", "status", "--json")
         assert json.loads(status.out)["paused"] == [1]
-        assert "1 jobs queued before the worker started wait: `workbench --project" in status.err
+        assert "1 job waits from before the worker started: `workbench --project" in status.err
         resumed = workbench(capsys, "--project", str(project), "worker", "resume", "--json")
         assert json.loads(resumed.out) == {"queue": [1]}
         wait_for_state(project, 1, "succeeded")
