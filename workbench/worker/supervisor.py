@@ -12,6 +12,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -106,7 +107,8 @@ class Supervisor:
             loop.add_signal_handler(number, self.stop)
         loop.add_signal_handler(signal.SIGHUP, lambda: logger.info("the terminal is gone; the worker goes on"))
         await self.server.start()
-        started()
+        with suppress(OSError):  # whoever started it, or their terminal, may have gone meanwhile
+            started()
         logger.info("worker %d on %s", os.getpid(), self.project.directory)
         try:
             while not self._stopping or self.running is not None:

@@ -113,6 +113,22 @@ def test_given_a_worker_when_its_terminal_hangs_up_then_it_and_its_job_go_on(
         assert worker.poll() is None
 
 
+def test_given_a_terminal_that_goes_before_the_worker_has_spoken_when_it_listens_then_it_goes_on(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = [sys.executable, "-m", "workbench", "--project", str(project), "worker", "run"]
+    with open("/dev/full", "wb") as nobody_there:
+        worker = subprocess.Popen(command, stderr=nobody_there, start_new_session=True)
+    try:
+        wait_until(lambda: worker.poll() is not None or address_of(project).socket.exists(), "it listens")
+        time.sleep(0.5)  # it would end now
+        assert worker.poll() is None
+        assert workbench(capsys, "--project", str(project), "worker", "status").exit_code == 0
+    finally:
+        worker.terminate()
+        worker.wait()
+
+
 def test_given_two_starts_at_once_when_both_are_up_then_one_worker_listens_and_one_names_it(project: Path) -> None:
     both = [start(project), start(project)]
     said = {first_line(process): process for process in both}
