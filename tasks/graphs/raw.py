@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
+from store.errors import Damaged
 from store.graphs import GraphRecord
 
 Ints = NDArray[np.integer[Any]]
@@ -63,9 +64,9 @@ def read_raw_graph(record: GraphRecord, path: Path) -> RawGraph:
 
 
 def stored_raw_graph(record: GraphRecord, arrays: Mapping[str, NDArray[Any]]) -> RawGraph:
-    """The same, from a file's arrays that are in memory already."""
+    """The same, from a file's arrays that are in memory already; `Damaged` if row and file contradict each other."""
     attributed = arrays["attributed"]
-    return raw_graph(
+    raw = raw_graph(
         layer=arrays["active_layer"][attributed],
         position=arrays["active_position"][attributed],
         n_layers=record.n_layers,
@@ -74,6 +75,17 @@ def stored_raw_graph(record: GraphRecord, arrays: Mapping[str, NDArray[Any]]) ->
         probabilities=[float(t["probability"]) for t in record.targets],
         edges=(arrays["edge_source"], arrays["edge_target"], arrays["edge_share"]),
     )
+    tokens = record.summary.get("tokens", record.token_ids)
+    ends = (int(each.max(initial=-1)) for each in (raw.source, raw.target))
+    if (
+        len(tokens) != raw.n_positions
+        or int(raw.position.max(initial=-1)) >= raw.n_positions
+        or int(raw.layer.max(initial=-1)) > raw.n_layers
+        or max(ends) >= raw.n_nodes
+    ):
+        fault = f"graph {record.id}: its row and its file contradict each other"
+        raise Damaged(fault, "trace the prompt again, or restore the project from a copy or a pack")
+    return raw
 
 
 def starting_weights(probabilities: list[float]) -> list[float]:

@@ -10,9 +10,9 @@ from rich.text import Text
 from textual.binding import BindingType
 
 from store import jobs
-from store.jobs import ENDED
+from store.jobs import ENDED, Job
 from tasks.baseline import AD_HOC
-from tasks.baseline_board import BoardPair
+from tasks.baseline_board import BoardPair, find_pair
 from tasks.behaviours import Pair
 from tasks.registry import task
 from workbench.tui.actions import Action, bindings
@@ -20,7 +20,7 @@ from workbench.tui.messages import Told, Went
 from workbench.tui.pane import Session
 from workbench.tui.panes.baselines.board import BaselineBoard
 from workbench.tui.panes.baselines.prompt_form import PromptForm
-from workbench.tui.panes.baselines.reading import NEURONS, dictionary_names, prompt_graphs, traced_graph
+from workbench.tui.panes.baselines.reading import NEURONS, dictionary_names, prompt_graphs, traced_graph, unended
 from workbench.tui.panes.baselines.words import HELP
 from workbench.tui.place import Place
 from workbench.tui.render.tokens import fit, show_text, show_token
@@ -80,6 +80,27 @@ class Baselines(BaselineBoard):
         typed = state.get("typed", {})
         self._typed = {str(name): str(text) for name, text in typed.items()} if isinstance(typed, dict) else {}
         await super().restore(state)
+
+    async def open(self) -> None:
+        """Read the board, and mark what is being run or traced already, whoever asked for it."""
+        await super().open()
+        for job in await self.session.store.read(unended):
+            self._take_up(job)
+        await self.read()
+        self.show_running(self._underway)
+
+    def _take_up(self, job: Job) -> None:
+        options, prompt = job.params, str(job.params.get("prompt") or "")
+        if job.kind == "trace":
+            if (found := find_pair(self.behaviours, prompt)) is not None:
+                self._traces[job.id] = (found[0].name, found[1].key), prompt
+        elif prompt:
+            written = Pair(prompt, options["decisive"], options["corrupt"] or None, options["rival"] or None)
+            self._runs[job.id] = frozenset([(AD_HOC, BoardPair(written, None).key)])
+            self._own_prompts[job.id] = written
+        else:
+            names = options["behaviours"] or [behaviour.name for behaviour in self.behaviours]
+            self._runs[job.id] = frozenset((name, "") for name in names)
 
     async def job_ended(self, job_id: int, kind: str, state: str) -> None:
         """Take its marks away; if it was asked for here, show what came of it."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from store import baselines, dictionaries, jobs
 from store.baselines import Reading
+from store.jobs import ENDED, Job
 from workbench.tui.render.prompt_card import GraphMention, Variant
 from workbench.tui.render.tokens import show_token
 
@@ -65,3 +66,9 @@ def _explained(targets: str) -> str:
     if first.get("rival"):
         text += f" − {show_token(str(first['rival']))}"
     return text + (f" +{len(others)} more" if others else "")
+
+
+def unended(project: Project) -> list[Job]:
+    """The baselines and traces that wait or run, the oldest first."""
+    asked = [job for job in jobs.listing(project.db) if job.kind in ("baseline", "trace") and job.state not in ENDED]
+    return asked[::-1]
