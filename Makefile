@@ -3,6 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.workbench-installed
 WORKERS ?= 2
+CRATE_VALIDATOR := tests/store/crate-validator.txt
 
 .PHONY: bench-index bench-search bench-tui bench-attribution bench-capture bench-growth bench-intervene bench-qwen3-shape bench-train bench-worker torture demo test check bench lint format types imports install
 
@@ -81,7 +82,8 @@ imports: install
 
 install: $(STAMP)
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml constraints.txt $(CRATE_VALIDATOR)
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[hub,dev]'
+	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target .venv/crate-validator --requirement $(CRATE_VALIDATOR)
 	touch $@

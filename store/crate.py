@@ -1,6 +1,7 @@
 """What a pack says of itself: RO-Crate 1.2 metadata of the Process Run Crate profile.
 
-Source: https://w3id.org/ro/crate/1.2 and https://w3id.org/ro/wfrun/process/0.5.
+Process Run Crate 0.5 is built on RO-Crate 1.1 and requires that the metadata say so: they conform to both and name both.
+Source: https://w3id.org/ro/crate/1.2, https://w3id.org/ro/crate/1.1 and https://w3id.org/ro/wfrun/process/0.5.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from store.jobs import Job
 METADATA_NAME = "ro-crate-metadata.json"
 """The name that RO-Crate gives to its metadata."""
 _CRATE = "https://w3id.org/ro/crate/1.2"
+_CRATE_OF_PROFILE = "https://w3id.org/ro/crate/1.1"
 _PROFILE = "https://w3id.org/ro/wfrun/process/0.5"
 _SOFTWARE = "#workbench"
 
@@ -53,7 +55,7 @@ def crate_metadata(provenance: Provenance, sizes_bytes: Mapping[str, int]) -> by
         {
             "@id": METADATA_NAME,
             "@type": "CreativeWork",
-            "conformsTo": {"@id": _CRATE},
+            "conformsTo": [{"@id": _CRATE}, {"@id": _CRATE_OF_PROFILE}],
             "about": {"@id": "./"},
         },
         {

@@ -280,7 +280,9 @@ def test_the_metadata_is_a_process_run_crate(pack: Path, tmp_path: Path) -> None
     entities = {entity["@id"]: entity for entity in document["@graph"]}
     assert len(entities) == len(document["@graph"])
     assert document["@context"][0] == "https://w3id.org/ro/crate/1.2/context"
-    assert entities["ro-crate-metadata.json"]["conformsTo"] == {"@id": "https://w3id.org/ro/crate/1.2"}
+    assert entities["ro-crate-metadata.json"]["conformsTo"] == [
+        {"@id": "https://w3id.org/ro/crate/1.2"}, {"@id": "https://w3id.org/ro/crate/1.1"}
+    ]  # fmt: skip
     root = entities["./"]
     assert {"name", "description", "datePublished", "license"} <= root.keys()
     assert root["conformsTo"] == {"@id": "https://w3id.org/ro/wfrun/process/0.5"}
