@@ -1,6 +1,6 @@
 """What a pack says of itself: RO-Crate 1.2 metadata of the Process Run Crate profile.
 
-Process Run Crate 0.5 is built on RO-Crate 1.1 and requires that the metadata say so: they conform to both and name both.
+Process Run Crate 0.5 is built on RO-Crate 1.1 and requires that the metadata say so: they conform to, and name, both.
 Source: https://w3id.org/ro/crate/1.2, https://w3id.org/ro/crate/1.1 and https://w3id.org/ro/wfrun/process/0.5.
 """
 
