@@ -63,7 +63,7 @@ class Params(_Params):
         "unit", "unit: decoder rows of norm 1, their gradient tangent to the sphere; free: neither."
     )
     precision: Literal["float32", "bfloat16"] = option(
-        "float32", "Of the encoder's product; bfloat16 keeps float32 weights and sums."
+        "float32", "Of matrix products; bfloat16 keeps float32 weights, sums by pairs and Adam."
     )
     buffer: str = option("2GiB", "Bound on the activations held in memory, as 512MB or 2GiB.")
     memory: str = option(

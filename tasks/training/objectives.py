@@ -104,7 +104,7 @@ class L1(TopK):
         self._weight = self.plan.l1_coefficient * self.plan.penalty_at(share)
         found = _positive(self.encoder.above(x, self.weights.b_enc, 0.0))
         norms = self._norms()[found.pairs.features]
-        return Codes(found.pairs, found.z, self._weight * float(found.z @ norms) / len(x))
+        return Codes(found.pairs, found.z, self._weight * float(found.z.dot(norms)) / len(x))
 
     def gradients(
         self, x: Float[Tensor, "rows m"], codes: Codes, order: ByFeature, at_z: Float[Tensor, " pairs"]

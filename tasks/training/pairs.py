@@ -3,7 +3,9 @@
 A batch has rows x features codes of which some dozens a row are not zero. Every product of a training step but the
 encoder's is needed at these pairs alone: the decoder is a weighted sum of some rows, the gradient of the codes a dot
 product a pair, and the gradient of the weights a weighted sum of the tokens of each feature, once the pairs are sorted
-by feature. Where the pairs are too many for that to pay, the same functions go through dense products.
+by feature. Where the pairs are too many for that to pay, the same functions go through dense products, which are the
+ones that autocast makes bfloat16's: what is looked up and summed by pairs is bound by memory, and stays float32, as do
+all results.
 """
 
 import warnings
@@ -92,7 +94,8 @@ def decode(
         return functional.embedding_bag(
             pairs.features, w_dec, pairs.row_starts[:-1], per_sample_weights=values, mode="sum"
         )
-    return torch.cat([pairs.written_out(values, rows, held) @ w_dec for rows, held in pairs.stretches()])
+    pieces = [pairs.written_out(values, rows, held) @ w_dec for rows, held in pairs.stretches()]
+    return torch.cat(pieces).to(values.dtype)
 
 
 def dots(pairs: Pairs, x: Float[Tensor, "rows m"], vectors: Float[Tensor, "n_features m"]) -> Float[Tensor, " pairs"]:
@@ -110,7 +113,7 @@ def dots(pairs: Pairs, x: Float[Tensor, "rows m"], vectors: Float[Tensor, "n_fea
     pieces = [
         (x[rows] @ vectors.T)[pairs.rows[held] - rows.start, pairs.features[held]] for rows, held in pairs.stretches()
     ]
-    return torch.cat(pieces)
+    return torch.cat(pieces).to(x.dtype)
 
 
 @dataclass(frozen=True)
@@ -143,7 +146,7 @@ class ByFeature:
             return functional.embedding_bag(self.rows[held], x, starts, per_sample_weights=weights[held], mode="sum")
         matrix = weights.new_zeros(last - first, len(x))
         matrix[self.pairs.features[self.order[held]] - first, self.rows[held]] = weights[held]
-        return matrix @ x
+        return (matrix @ x).to(x.dtype)
 
     def totals(self, weights: Float[Tensor, " pairs"]) -> Float[Tensor, " n_features"]:
         """Σ weights of each feature; `weights` are in the order of rows."""

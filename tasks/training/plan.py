@@ -52,7 +52,8 @@ class TrainingPlan:
     levels: tuple[float, ...] = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)
     """`matryoshka`: the shares of the features that must each reconstruct alone."""
     precision: Precision = "float32"
-    """bfloat16: the encoder's product and dense products; weights and sums stay float32."""
+    """bfloat16: the encoder's product, dense products and those of revival; weights, sums by pairs and Adam stay
+    float32."""
 
     @property
     def dead_window(self) -> int:

@@ -47,17 +47,17 @@ def revive(
 ) -> Revival:
     """`weight` · the mean squared error of explaining -`residual` (x - x̂) by the k strongest dead features a row."""
     encoder, decoder = weights.W_enc[dead], weights.W_dec[dead]
-    codes = torch.addmm(weights.b_enc[dead], x, encoder.T).relu_()
+    codes = (x @ encoder.T).to(x.dtype).add_(weights.b_enc[dead]).relu_()
     if len(dead) > k:
         edge = codes.topk(k, dim=1, sorted=False).values.amin(1, keepdim=True)
         codes = torch.where(codes >= edge, codes, 0.0)
-    left = torch.addmm(residual, codes, decoder)
+    left = (codes @ decoder).to(x.dtype).add_(residual)
     per_row = 2.0 * weight / len(x)
-    at_codes = (left @ decoder.T).mul_(per_row).mul_(codes > 0)
+    at_codes = (left @ decoder.T).to(x.dtype).mul_(per_row).mul_(codes > 0)
     return Revival(
         dead,
-        at_codes.T @ x,
+        (at_codes.T @ x).to(x.dtype),
         at_codes.sum(0),
-        (codes.T @ left).mul_(per_row),
+        (codes.T @ left).to(x.dtype).mul_(per_row),
         weight * float(torch.linalg.vector_norm(left).square()) / len(x),
     )

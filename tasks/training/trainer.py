@@ -103,14 +103,15 @@ class LayerTrainer:
         variance = self._variance(x)
         if not variance < torch.inf:
             _refuse_bad(rows, self.layer, self.position.rows)
-        codes = self.objective.encode(x, self.share)
-        ends = self.plan.level_ends
-        errors = reconstruct(x, codes.pairs, codes.z, self.weights, ends)
-        order = ByFeature.of(codes.pairs)
-        at_z = at_codes(errors, codes.pairs, self.weights, ends)
-        gradients = self.objective.gradients(x, codes, order, at_z)
-        revival = self._revival(x, errors)
-        self._update(x, codes, errors, order, gradients, revival)
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.plan.precision == "bfloat16"):
+            codes = self.objective.encode(x, self.share)
+            ends = self.plan.level_ends
+            errors = reconstruct(x, codes.pairs, codes.z, self.weights, ends)
+            order = ByFeature.of(codes.pairs)
+            at_z = at_codes(errors, codes.pairs, self.weights, ends)
+            gradients = self.objective.gradients(x, codes, order, at_z)
+            revival = self._revival(x, errors)
+            self._update(x, codes, errors, order, gradients, revival)
         self._count(codes, errors, variance, len(x))
 
     def dead_share(self) -> float:
