@@ -26,13 +26,14 @@ _QUIET_S = 0.06
 _AT_REST_S = 0.4
 """So long without a byte, and what a key brings later (the card of what is under the cursor) has come too."""
 _LONGEST_FRAME_S = 3.0
-_UP, _DOWN, _RIGHT, _LEFT, _PAGE, _BACKSPACE = "\x1b[A", "\x1b[B", "\x1b[C", "\x1b[D", "\x1b[6~", "\x7f"
+_UP, _DOWN, _RIGHT, _LEFT, _PAGE = "\x1b[A", "\x1b[B", "\x1b[C", "\x1b[D", "\x1b[6~"
+_ENTER, _ESCAPE, _BACKSPACE = "\r", "\x1b", "\x7f"
 _PANES = {
     "baselines": [_DOWN, _UP] * 20,
     "features": [_DOWN] * 30 + [_PAGE] * 20 + ["\x1b[F", "\x1b[H"] * 3,
     "graph": [_DOWN, _DOWN, _RIGHT, _DOWN, _LEFT] * 8,
     "graph thresholds": ["[", "]", "{", "}"] * 8,
-    "interventions": [*"L1/5", *[_BACKSPACE] * 4] * 5,
+    "interventions": ["a", *"ablate L3/12", *[_BACKSPACE] * 12, *"ablate L3/12@2", _ENTER, _ESCAPE, *[" "] * 12],
 }
 
 

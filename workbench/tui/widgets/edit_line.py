@@ -104,6 +104,7 @@ class EditLine(Vertical):
         self._hint = hint
         self._offers: Sequence[tuple[str, str]] = ()
         self._marked = 0
+        self._said = {"fault": "", "offers": ""}
 
     def compose(self) -> ComposeResult:
         """The line and what stands under it."""
@@ -137,12 +138,10 @@ class EditLine(Vertical):
 
     def show_fault(self, words: str, at: int | None = None) -> None:
         """Say what is wrong, under the character `at`; nothing with empty words."""
-        fault = self.query_one("#edit-fault", Static)
-        fault.display = bool(words)
         column = 0 if at is None else cell_len(_PROMPT) + cell_len(show_text(self.text[:at]))
         shown = show_text(words)
         fits = at is not None and column + cell_len(shown) + 2 <= self.size.width
-        fault.update(Text(" " * column + f"↑ {shown}" if fits else f" {shown}"))
+        self._say("fault", (" " * column + f"↑ {shown}" if fits else f" {shown}") if words else "")
 
     def show_offers(self, offers: Sequence[tuple[str, str]]) -> None:
         """Show whole lines, each with what it means (inert)."""
@@ -173,8 +172,6 @@ class EditLine(Vertical):
         self.post_message(self.Entered(self, self.text))
 
     def _draw_offers(self) -> None:
-        shown = self.query_one("#edit-offers", Static)
-        shown.display = bool(self._offers)
         width = max(self.size.width - len(_PROMPT), 20)
         names = max((cell_len(show_text(line)) for line, _ in self._offers), default=0)
         lines = []
@@ -183,4 +180,14 @@ class EditLine(Vertical):
             name = fit(show_text(line), width)
             room = width - min(names, width) - 2
             lines.append(f"{' ' * (len(_PROMPT) - 1)}{mark}{name:<{min(names, width)}}  {fit(words, max(room, 0))}")
-        shown.update(Text("\n".join(lines), no_wrap=True, overflow="ellipsis"))
+        self._say("offers", "\n".join(lines))
+
+    def _say(self, part: str, words: str) -> None:
+        """Put words under the line; the screen is laid out anew only where their height may have changed."""
+        before, self._said[part] = self._said[part], words
+        if words != before:
+            shown = self.query_one(f"#edit-{part}", Static)
+            shown.display = bool(words)
+            wraps = part == "fault"
+            text = Text(words) if wraps else Text(words, no_wrap=True, overflow="ellipsis")
+            shown.update(text, layout=wraps or words.count("\n") != before.count("\n"))

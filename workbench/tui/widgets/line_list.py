@@ -70,7 +70,7 @@ class LineList(ScrollView, can_focus=True):
         Binding("end", "edge(1)", "last", show=False),
         Binding("enter", "choose", "choose", show=False),
     ]
-    cursor: reactive[int] = reactive(0, always_update=False)
+    cursor: reactive[int] = reactive(0, repaint=False)
 
     @dataclass
     class Moved(Message):
@@ -205,7 +205,14 @@ class LineList(ScrollView, can_focus=True):
         return strip
 
     def _resize(self) -> None:
-        self.virtual_size = Size(self.scrollable_content_region.width, len(self._lines))
+        """Be as long as there are lines; the screen is laid out anew only where the scroll bar comes or goes."""
+        size = Size(self.scrollable_content_region.width, len(self._lines))
+        if self.show_vertical_scrollbar and size.height > self.container_size.height:
+            self.set_reactive(LineList.virtual_size, size)
+            self.vertical_scrollbar.window_virtual_size = size.height
+            self.scroll_y = min(self.scroll_y, self.max_scroll_y)
+        else:
+            self.virtual_size = size
 
     def _refresh_line(self, index: int) -> None:
         width = self.scrollable_content_region.width
