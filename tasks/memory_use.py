@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import os
+import re
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +14,10 @@ from typing import Any
 _STATUS = Path("/proc/self/status")
 _CLEAR_REFS = Path("/proc/self/clear_refs")
 _RESET_PEAK = "5"
+_REFUSED = re.compile(
+    r"can't allocate memory|Cannot allocate memory|CUDA error: out of memory|(CUBLAS|CUSOLVER)_STATUS_ALLOC_FAILED"
+)
+"""How torch's allocator, the system's, and the libraries of a GPU say so where the kind of error does not."""
 
 
 class MemoryUse:
@@ -53,7 +58,7 @@ def give_back() -> None:
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether the host's or a device's allocator refused, or that is what led to it; what was given out is sound."""
     names = {kind.__name__ for kind in type(error).__mro__}
-    if names & {"MemoryError", "OutOfMemoryError"} or "can't allocate memory" in str(error):
+    if names & {"MemoryError", "OutOfMemoryError"} or _REFUSED.search(str(error)):
         return True
     return error.__cause__ is not None and is_out_of_memory(error.__cause__)
 

@@ -1,6 +1,8 @@
 """Memory that is short makes batches smaller, never results different."""
 
+import errno
 import logging
+import os
 from collections.abc import Sequence
 
 import pytest
@@ -12,7 +14,9 @@ from store.errors import WorkbenchError
 from tasks.model.smaller_batches import in_smaller_batches, split
 
 LACKS = (MemoryError("no"), torch.OutOfMemoryError("CUDA out of memory"),
-         RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"))  # fmt: skip
+         RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+         RuntimeError("unable to mmap 9 bytes from file <sae.safetensors>: Cannot allocate memory (12)"),
+         OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)), RuntimeError("CUDA error: out of memory"))  # fmt: skip
 
 
 @given(st.integers(0, 40), st.integers(1, 12), st.integers(1, 12), st.sampled_from(LACKS))
