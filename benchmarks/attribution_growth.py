@@ -75,8 +75,9 @@ def run(point: Point) -> dict[str, float]:
 def _attribute(model: LanguageModel, dictionaries: DictionarySet, tokens: list[int], rows: int) -> tuple[int, int, int]:
     """How many features were active, how many were attributed, and the edges between them."""
     frozen = freeze(model, tokens)
-    probabilities = model.capped(frozen.logits).softmax(-1)
-    targets = salient_logits(probabilities, len(tokens) - 1, MAX_LOGITS, LOGIT_PROBABILITY)
+    last = len(tokens) - 1
+    probabilities = model.capped(frozen.logits_at([last])[0]).softmax(-1)
+    targets = salient_logits(probabilities, last, MAX_LOGITS, LOGIT_PROBABILITY)
     sweep = Sweep(model, frozen, dictionaries, find_sources(model, frozen, dictionaries), Rule.RAY)
     graph = attribute(sweep, targets, max_nodes=rows, refresh=REFRESH, block=BLOCK)
     return graph.n_active, len(graph.features), len(graph.share)

@@ -36,8 +36,9 @@ ALL = 10**9
 def attributed(model: LanguageModel, dictionaries: DictionarySet, rows: int, refresh: int) -> Attribution:
     """The stages of `workbench trace` up to the attributed graph."""
     frozen = freeze(model, model.tokenize(PROMPT, special_start=True))
-    probabilities = model.capped(frozen.logits).softmax(-1)
-    targets = salient_logits(probabilities, frozen.n_positions - 1, MAX_LOGITS, LOGIT_PROBABILITY)
+    last = frozen.n_positions - 1
+    probabilities = model.capped(frozen.logits_at([last])[0]).softmax(-1)
+    targets = salient_logits(probabilities, last, MAX_LOGITS, LOGIT_PROBABILITY)
     sweep = Sweep(model, frozen, dictionaries, find_sources(model, frozen, dictionaries), Rule.RAY)
     return attribute(sweep, targets, max_nodes=rows, refresh=refresh, block=BLOCK)
 

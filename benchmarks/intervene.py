@@ -90,7 +90,7 @@ def _write_edits(path: Path) -> tuple[Path, Path]:
     active = find_sources(model, run, load_transcoder_set(str(transcoders), model)).features
     chosen = active.take(torch.linspace(0, len(active) - 1, N_EDITS).long())
     places = zip(chosen.layer.tolist(), chosen.position.tolist(), chosen.index.tolist(), strict=True)
-    targets = run.logits[-1].topk(N_TARGETS).indices.tolist()
+    targets = run.logits_at([run.n_positions - 1])[0].topk(N_TARGETS).indices.tolist()
     given = {"tokens": run.tokens, "edits": [(*place, 0.0) for place in places], "targets": targets}
     path.write_text(json.dumps(given))
     return weights, transcoders

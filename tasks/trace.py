@@ -200,7 +200,7 @@ def _targets(
     from tasks.circuits.targets import feature_target, named_logit, salient_logits
     from tasks.graphs.feature_name import parse_feature
 
-    probabilities = context.model.capped(frozen.logits).softmax(-1)
+    probabilities = context.model.capped(frozen.logits_at([position])[0]).softmax(-1)
     if params.target is None:
         if params.versus is not None:
             raise BadInput("--versus names a rival of no target", "name the token it rivals with --target")

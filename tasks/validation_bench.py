@@ -74,8 +74,8 @@ class GraphBench:
         target = self.bench.target
         if not isinstance(target, LogitTarget):
             return None
-        logits = self.bench.model.capped(self.clean_run.logits)
-        return float(logits[target.position].softmax(-1)[target.token])
+        logits = self.bench.model.capped(self.clean_run.logits_at([target.position])[0])
+        return float(logits.softmax(-1)[target.token])
 
 
 def graph_bench(context: Context, graph: int, batch: int, loaded: DictionarySet | None = None) -> GraphBench:

@@ -1,8 +1,8 @@
 """One forward pass with everything that the SHARE view freezes written down (METHOD §1)."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import torch
@@ -39,13 +39,26 @@ class FrozenRun:
     embeddings: Float[Tensor, "pos d"]
     layers: tuple[FrozenLayer, ...]
     final_norm_scale: Float[Tensor, "pos d"]
-    logits: Float[Tensor, "pos vocab"]
-    """Before a soft cap, where the family has one: W_U times the normed residual stream."""
+    final: Float[Tensor, "pos d"]
+    """The normed residual stream that is unembedded."""
+    unembed: Callable[[Tensor], Tensor]
+    _logits: dict[int, Tensor] = field(default_factory=dict)
 
     @property
     def n_positions(self) -> int:
         """Length of the prompt in tokens."""
         return len(self.tokens)
+
+    def logits_at(self, positions: Sequence[int]) -> Float[Tensor, "at vocab"]:
+        """The logits at these positions, before a soft cap, where the family has one.
+
+        Made when they are asked for, and kept: a graph asks for one position, and unembedding all of a prompt costs
+        as much as several layers.
+        """
+        unknown = [position for position in dict.fromkeys(positions) if position not in self._logits]
+        if unknown:
+            self._logits.update(zip(unknown, self.unembed(self.final[unknown]), strict=True))
+        return torch.stack([self._logits[position] for position in positions])
 
 
 Record = dict[str, Tensor]
@@ -55,14 +68,15 @@ def freeze(model: LanguageModel, tokens: Sequence[int]) -> FrozenRun:
     """Run the prompt once, with attention patterns readable, and keep what the linearisation needs."""
     record: Record = {}
     with torch.no_grad(), model.readable_attention(), _recording(model, record):
-        model.hf(input_ids=model.token_tensor(tokens), use_cache=False)
+        model.hf.base_model(input_ids=model.token_tensor(tokens), use_cache=False)
     layers = tuple(_frozen_layer(model, record, index, layer) for index, layer in enumerate(model.layers))
     return FrozenRun(
         tokens=tuple(tokens),
         embeddings=record["embeddings"],
         layers=layers,
         final_norm_scale=_norm_scale(model, model.final_norm, record["final_norm.in"]),
-        logits=record["unembedding.out"],
+        final=record["final_norm.out"],
+        unembed=partial(_unembedded, model),
     )
 
 
@@ -96,7 +110,7 @@ def _inverse_rms(model: LanguageModel, norm: nn.Module, x: Float[Tensor, "pos d"
 @contextmanager
 def _recording(model: LanguageModel, record: Record) -> Iterator[None]:
     """Hooks that write inputs and outputs of the named modules into `record`, each [pos, width], float32."""
-    watched: dict[str, nn.Module | None] = {"final_norm": model.final_norm, "unembedding": model.unembedding}
+    watched: dict[str, nn.Module | None] = {"final_norm": model.final_norm}
     for index, layer in enumerate(model.layers):
         for name in ("attention_norm", "attention_output_norm", "mlp_norm", "mlp_output_norm", "gate", "up", "down"):
             watched[f"{index}.{name}"] = getattr(layer, name)
@@ -113,6 +127,12 @@ def _recording(model: LanguageModel, record: Record) -> Iterator[None]:
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def _unembedded(model: LanguageModel, final: Tensor) -> Tensor:
+    with torch.no_grad():
+        logits: Tensor = model.unembedding(final.to(model.unembedding_weight.dtype))
+    return logits.float()
 
 
 def _keep(record: Record, name: str, _module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:

@@ -57,6 +57,11 @@ class LayerSources:
     """Constants, and everything written at positions that are no sources."""
 
     @cached_property
+    def error_and_bias(self) -> Float[Tensor, "pos d 2"]:
+        """Both, beside each other."""
+        return torch.stack([self.error, self.bias], dim=2)
+
+    @cached_property
     def scaled_writes(self) -> tuple[Float[Tensor, "_at_position d"], ...] | None:
         """Per position: the write vectors times z, if they are few enough to be kept beside each other."""
         if sum(map(len, self.rows)) * self.error.shape[1] > MOST_SCALED_WRITES:

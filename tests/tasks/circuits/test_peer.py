@@ -69,7 +69,8 @@ def attributed(run: str) -> tuple[Attribution, ActiveFeatures]:
     frozen = freeze(model(), tokens)
     dictionaries = transcoders(run.split("_", maxsplit=1)[0])
     sources = find_sources(model(), frozen, dictionaries)
-    targets = salient_logits(frozen.logits.softmax(-1), frozen.n_positions - 1, 10, 0.9)
+    last = frozen.n_positions - 1
+    targets = salient_logits(frozen.logits_at([last])[0].softmax(-1), last, 10, 0.9)
     sweep = Sweep(model(), frozen, dictionaries, sources, Rule.RAY)
     graph = attribute(sweep, targets, max_nodes=RUNS[run] or 10_000, refresh=32, block=24)
     return graph, sources.features
