@@ -23,6 +23,7 @@ class Params(_Params):
 
     file: Path = option(..., "Where the pack goes; ends in .zip.", argument=True)
     activations: bool = option(False, "Put captured activations in too.")
+    corpora: bool = option(False, "Put your own corpora in too, whole; without, the sizes and hashes of their files.")
     weights: bool = option(True, "Put the dictionaries' weights in; without, their sizes and hashes.")
 
 
@@ -39,9 +40,11 @@ class Result:
 
 def run(params: Params, context: Context) -> Result:
     """Collect rows, files and what follows from them, and write them as one RO-Crate zip with a manifest."""
+    from store import jobs
     from store.packs import write_pack
     from store.project_rows import export_rows, stored_files
     from tasks.packs.documents import Contents, documents, provenance
+    from tasks.packs.inputs import INPUTS_NAME, collect, write_inputs
 
     target = params.file
     _refuse_target(target)
@@ -49,18 +52,21 @@ def run(params: Params, context: Context) -> Result:
     tables = export_rows(project.db, activations=params.activations)
     header = _header(tables, params.weights)
     held = [stored for stored in stored_files(tables) if stored.path not in header.left_out]
-    contents = Contents(project, tables, header, context.draw)
     entries: dict[str, Path | bytes] = {}
+    inputs, sources = collect([jobs.show(project.db, row["id"]) for row in tables["job"]], corpora=params.corpora)
+    contents = Contents(project, tables, header, context.draw, inputs)
     with context.stage("collect", len(held) + 1, "files") as stage:
         for stored in held:
             entries[stored.path] = project.files.verify(stored)
             stage.advance()
         made = documents(contents)
-        entries |= made | _facts(project, header)
+        entries |= made | sources | {INPUTS_NAME: write_inputs(inputs)} | _facts(project, header)
         stage.advance()
-    write_pack(target, entries, provenance(contents, made))
+    write_pack(target, entries, provenance(contents, {*made, *sources}))
     return Result({"pack": str(target), "files": len(entries) + 2, "bytes": target.stat().st_size,
-                   "jobs": len(tables["job"]), "left_out": list(header.left_out)})  # fmt: skip
+                   "jobs": len(tables["job"]), "left_out": list(header.left_out),
+                   "inputs": [{"given": each.given, "kind": each.kind, "held": each.is_held, "found": bool(each.files)}
+                              for each in inputs]})  # fmt: skip
 
 
 def _refuse_target(target: Path) -> None:

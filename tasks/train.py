@@ -122,6 +122,8 @@ class Result:
     layers: list[SavedLayer] = field(default_factory=list)
     plan: dict[str, Any] = field(default_factory=dict)
     """What the run was expected to take, and took."""
+    corpus_hash: str = ""
+    """Of the token stream that was trained on; empty of a capture's."""
 
     def save(self, project: Project, job_id: int) -> dict[str, Any]:
         """The rows of tables `dictionary` and `training_point`."""
@@ -153,7 +155,7 @@ class Result:
             ],
             "layers": [{"layer": layer.layer} | layer.metrics | {"curve": layer.curve} for layer in self.layers],
             "plan": self.plan,
-        }
+        } | ({"corpus": params.corpus, "corpus_hash": self.corpus_hash} if self.corpus_hash else {})
 
 
 def run(params: Params, context: Context) -> Result:
@@ -167,7 +169,7 @@ def run(params: Params, context: Context) -> Result:
     key = _run_key(params, context.project)
     forget_finished(context.project)
     set_run.announce()
-    result = Result(params)
+    result = Result(params, corpus_hash=set_run.corpus_hash)
     for layer in set_run.trained(Checkpoints.of(context.project, key)):
         result.layers.append(_written(context.project, params, layer, key))
     result.layers.sort(key=lambda each: each.layer)

@@ -66,10 +66,13 @@ def verify_numbers(
 
 
 def open_pack(pack: Path, directory: Path) -> dict[str, str]:
-    """Make a project of a pack in a new directory; the pack's hashes by archive path."""
+    """Make a project of a pack in a new directory, what its jobs read beside it; the pack's hashes by archive path."""
+    from tasks.packs.inputs import FOLDER
     from tasks.packs.opening import opened_pack
 
     with opened_pack(pack, directory) as opened:
+        if opened.inputs.entries:
+            (opened.documents / FOLDER).rename(directory / FOLDER)
         return dict(opened.hashes)
 
 

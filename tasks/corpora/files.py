@@ -17,7 +17,7 @@ _ROWS_AT_ONCE = 256
 
 def file_texts(path: Path) -> Callable[[], Iterator[str]]:
     """The texts of a file, or of every file below a directory in the order of their paths."""
-    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.suffix in _SUFFIXES and p.is_file())
+    files = text_files(path)
     if not files:
         raise BadInput(f"{path} holds no text files", f"put {', '.join(_SUFFIXES)} files there")
     if path.is_file() and path.stat().st_size == 0:
@@ -28,6 +28,11 @@ def file_texts(path: Path) -> Callable[[], Iterator[str]]:
             yield from _read(file)
 
     return texts
+
+
+def text_files(path: Path) -> list[Path]:
+    """The files that a corpus at `path` is read from, in order: itself, or those of text below a directory."""
+    return [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.suffix in _SUFFIXES and p.is_file())
 
 
 def _read(file: Path) -> Iterator[str]:

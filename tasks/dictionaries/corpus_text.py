@@ -20,6 +20,16 @@ _MIXED_BATCHES = 1024
 
 
 @dataclass(frozen=True)
+class Census:
+    """What one pass over a text finds."""
+
+    rows: dict[Split, int]
+    """Rows of SAE data that each split gives."""
+    content_hash: str
+    """xxh3-128 (hex) of the token ids, documents and positions of both splits."""
+
+
+@dataclass(frozen=True)
 class CorpusText:
     """So many tokens of a corpus for one model: the same windows whenever it is read."""
 
@@ -72,11 +82,17 @@ class CorpusText:
 
     def content_hash(self) -> str:
         """xxh3-128 (hex) of the token ids, documents and positions of both splits."""
+        return self.census().content_hash
+
+    def census(self) -> Census:
+        """The rows and the hash of both splits: reads the text, runs nothing."""
         digest = xxhash.xxh3_128()
+        rows = dict.fromkeys(SPLITS, 0)
         for split in SPLITS:
             for batch in self.windows(split):
+                rows[split] += n_kept(batch.mask)
                 hash_in(digest, batch)
-        return digest.hexdigest()
+        return Census(rows, digest.hexdigest())
 
     def _windows(self, split: Split, n_tokens: int) -> Iterator[TokenBatch]:
         return token_batches(

@@ -11,6 +11,7 @@ from store.database import newest_version
 from store.project_rows import stored_files
 from tasks.packs.documents import FACTS, Contents, documents, provenance
 from tasks.packs.figures import FOLDER
+from tasks.packs.inputs import INPUTS_NAME
 
 if TYPE_CHECKING:
     from tasks.graphs.view import GraphView
@@ -29,17 +30,22 @@ def altered(opened: OpenedPack, draw: Callable[[GraphView], str] | None) -> Iter
     """
     drawn = {name for name in opened.hashes if name.startswith(f"{FOLDER}/graph-")}
     draw, drawn = (draw, set()) if drawn and draw is not None else (None, drawn)
-    contents = Contents(opened.project, opened.tables, opened.header, draw)
+    contents = Contents(opened.project, opened.tables, opened.header, draw, opened.inputs.inputs)
+    read = set(opened.inputs.entries)
     made = documents(contents)
-    sizes = {name: (opened.documents / name).stat().st_size for name in opened.hashes if name in {*made, *FACTS}}
+    sizes = {
+        name: (opened.documents / name).stat().st_size
+        for name in opened.hashes
+        if name in {*made, *FACTS, INPUTS_NAME, *read}
+    }
     held = {stored.path: stored.size_bytes for stored in stored_files(opened.tables)}
     held = {path: size for path, size in held.items() if path not in opened.header.left_out}
     sizes |= held | {name: (opened.documents / name).stat().st_size for name in drawn}
-    made[METADATA_NAME] = crate_metadata(provenance(contents, {*made, *drawn}), sizes)
+    made[METADATA_NAME] = crate_metadata(provenance(contents, {*made, *drawn, *read}), sizes)
     for name in sorted(opened.hashes):
         if name in made and (opened.documents / name).read_bytes() != made[name]:
             yield {"name": name, "what": "is not what the pack's rows and files say"}
-        elif name not in {*made, *FACTS, *held, *drawn}:
+        elif name not in {*made, *FACTS, INPUTS_NAME, *held, *drawn, *read}:
             yield {"name": name, "what": "belongs to no pack"}
     for name in sorted({*made, *FACTS} - opened.hashes.keys()):
         yield {"name": name, "what": "is not in the pack"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from store.project_rows import as_lines
 from tasks.command_line import command_line
 from tasks.packs.expected import EXPECTED_NAME, Tolerances, claims_of, write_claims
 from tasks.packs.figures import figures_of
+from tasks.packs.inputs import INPUTS_NAME, Input
 from tasks.packs.readme import LICENCES_NAME, README_NAME, licences, readme
 from tasks.packs.session import commands, notebook, script, session_steps
 
@@ -35,6 +36,7 @@ _DESCRIPTIONS = {
     HEADER_NAME: "The kind of pack.",
     MODEL_NAME: "The model: spec, revision, shape, hashes of its files.",
     ENVIRONMENT_NAME: "Versions, device and determinism flags of what computed the numbers.",
+    INPUTS_NAME: "The files that jobs read beside these: sizes and hashes, and where in the pack they are.",
     EXPECTED_NAME: "Every number that a job printed, with its tolerance.",
     COMMANDS_NAME: "The commands in order.",
     SCRIPT_NAME: "The same steps as a Python program.",
@@ -53,6 +55,8 @@ class Contents:
     header: PackHeader
     draw: Callable[[GraphView], str] | None
     """Makes the figure of a graph, as SVG; the face has it. Without it, no graph is drawn."""
+    inputs: Sequence[Input] = ()
+    """What jobs read beside rows and files."""
 
     @property
     def finished(self) -> list[Job]:
@@ -76,9 +80,9 @@ def documents(contents: Contents) -> dict[str, bytes]:
         COMMANDS_NAME: commands(steps, project.model),
         SCRIPT_NAME: script(steps, project.model, version).encode(),
         NOTEBOOK_NAME: notebook(steps, project.model, version).encode(),
-        LICENCES_NAME: licences(project.model, contents.tables),
+        LICENCES_NAME: licences(project.model, contents.tables, contents.inputs),
     }  # fmt: skip
-    return made | {README_NAME: readme(project.model, contents.header, contents.tables, claims)}
+    return made | {README_NAME: readme(project.model, contents.header, contents.tables, claims, contents.inputs)}
 
 
 def provenance(contents: Contents, names: Iterable[str]) -> Provenance:
@@ -92,6 +96,9 @@ def provenance(contents: Contents, names: Iterable[str]) -> Provenance:
                 made.setdefault(row["job_id"], []).append(path)
     steps = session_steps(contents.finished)
     used = {step.job.id: tuple(path for job in step.needs.values() for path in made.get(job, ())) for step in steps}
+    for found in contents.inputs:
+        for job in found.jobs:
+            used[job] = used.get(job, ()) + tuple(each.entry for each in found.files if each.entry)
     commands_of = {step.job.id: command_line(step.job.kind, step.params, Path("PROJECT")) for step in steps}
     stored = {path: _described(path) for path in path_of.values()}
     return Provenance(
@@ -118,6 +125,7 @@ def _described(name: str) -> str:
         "figures": "A figure of a graph, a training, or measured effects.",
         "graphs": "An attribution graph.",
         "weights": "The weights of one dictionary.",
+        "inputs": "A file that a job read.",
         "activations": "Captured activations of one layer.",
     }
     return said.get(folder, "A part of the pack.")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from store.errors import BadInput, Damaged
 from tasks.packs.documents import MODEL_NAME
+from tasks.packs.inputs import PackedInputs, read_inputs
 
 if TYPE_CHECKING:
     from store.pack_format import PackHeader
@@ -36,6 +37,8 @@ class OpenedPack:
     """Where what is not a file of the project was unpacked; gone when the pack is closed."""
     model_files: Mapping[str, Mapping[str, Any]]
     """What the pack says of the files of its model: name -> bytes, sha256."""
+    inputs: PackedInputs
+    """What its jobs read beside rows and files."""
 
 
 @contextmanager
@@ -58,9 +61,10 @@ def opened_pack(pack: Path, directory: Path) -> Iterator[OpenedPack]:
         hashes = unpack(pack, files)
         tables = upgraded(read_tables(files), header.schema)
         model, model_files = _model(files / MODEL_NAME)
+        inputs = read_inputs(files, hashes)
         made = Path(scratch) / "project"
         import_project(files, made, model, tables, version("workbench"), header.left_out).close()
-        yield from _placed(made, directory, (header, hashes, tables, files, model_files))
+        yield from _placed(made, directory, (header, hashes, tables, files, model_files, inputs))
 
 
 def _placed(made: Path, directory: Path, rest: tuple[Any, ...]) -> Iterator[OpenedPack]:

@@ -7,11 +7,13 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tasks.packs.expected import Claim, Tolerances, headlines
+from tasks.packs.inputs import CORPUS
 
 if TYPE_CHECKING:
     from store.pack_format import PackHeader
     from store.project import ModelRecord
     from store.project_rows import Tables
+    from tasks.packs.inputs import Input
 
 README_NAME, LICENCES_NAME = "README.md", "LICENSES.md"
 _MODEL_TERMS = {
@@ -26,11 +28,16 @@ _CORPUS_TERMS = {
     "offline:python": "Python's documentation and docstrings (PSF License).",
     "offline:facts": "this project's own sentences.",
 }
+_QUOTED = " The pack quotes short stretches of it around features' strongest examples."
 _PARTS = (
     ("`expected.json`", "every number that a job printed, and its tolerance"),
     ("`commands.sh`, `session.py`, `session.ipynb`", "the steps in order, as commands, a program, a notebook"),
     ("`configs/`", "every option of every job, defaults and seeds resolved"),
     ("`model.json`, `environment.json`", "model, revision, hashes; versions, device, determinism flags"),
+    (
+        "`inputs.json`, `inputs/`",
+        "files that jobs read: corpora, imported graphs, behaviours; their hashes, or they too",
+    ),
     ("`weights/`, `graphs/`", "dictionaries and graphs; graphs also as circuit-tracer JSON and GraphML"),
     ("`figures/`", "the graphs, the training curves, predicted beside measured effects"),
     ("`tables/`", "every row of the project, a table a file, a row a line: findings, interventions, effects, …"),
@@ -39,7 +46,9 @@ _PARTS = (
 )
 
 
-def readme(model: ModelRecord, header: PackHeader, tables: Tables, claims: Sequence[Claim]) -> bytes:
+def readme(
+    model: ModelRecord, header: PackHeader, tables: Tables, claims: Sequence[Claim], inputs: Sequence[Input] = ()
+) -> bytes:
     """The README of a pack."""
     lines = [
         f"# A workbench pack: {_code(model.spec)}",
@@ -51,6 +60,7 @@ def readme(model: ModelRecord, header: PackHeader, tables: Tables, claims: Seque
         f"- model {_code(model.spec)}, revision {_code(model.revision)}, {model.family}, {model.n_layers} layers,"
         f" {_code(model.dtype)} on {_code(model.device)}",
         *_corpora(tables),
+        *_inputs(inputs),
         *_absent(header),
         "",
         "## Check it",
@@ -75,10 +85,11 @@ def readme(model: ModelRecord, header: PackHeader, tables: Tables, claims: Seque
     return "\n".join(lines).encode("utf-8", "replace")
 
 
-def licences(model: ModelRecord, tables: Tables) -> bytes:
+def licences(model: ModelRecord, tables: Tables, inputs: Sequence[Input] = ()) -> bytes:
     """Whose terms apply to what is in the pack; where that is not known, it says so."""
     terms = next((text for start, text in _MODEL_TERMS.items() if model.spec.startswith(start)), None)
     corpora = sorted({corpus for corpus, _ in _read_corpora(tables)})
+    whole = {each.given for each in inputs if each.kind == CORPUS and each.is_held}
     lines = [
         "# Whose terms apply",
         "",
@@ -87,7 +98,7 @@ def licences(model: ModelRecord, tables: Tables) -> bytes:
         "  Its weights are not in the pack; dictionaries trained on it may count as derived from it.",
         *(
             f"- Corpus {_code(corpus)}: {_CORPUS_TERMS.get(corpus, 'not known to the workbench; see its source.')}"
-            " The pack quotes short stretches of it around features' strongest examples."
+            + (" The pack holds it whole." if corpus in whole else _QUOTED)
             for corpus in corpora
         ),
         "- Dictionaries that were imported keep their makers' terms.",
@@ -102,15 +113,25 @@ def _corpora(tables: Tables) -> Iterator[str]:
         yield f"- corpus {_code(corpus)}, {said}"
 
 
+def _inputs(inputs: Sequence[Input]) -> Iterator[str]:
+    for each in inputs:
+        size = sum(file.bytes for file in each.files)
+        held = "in the pack" if each.is_held else "not in the pack: `inputs.json` has their hashes"
+        said = f"{len(each.files)} files, {size} bytes, {held}" if each.files else "was not there when this was packed"
+        yield f"- {each.kind} {_code(each.given)}: {said}"
+
+
 def _read_corpora(tables: Tables) -> list[tuple[str, str]]:
     """(corpus, hash of its token ids) of captures, and of jobs that streamed without one."""
     found = {(row["corpus"], row["corpus_hash"]) for row in tables["capture"]}
-    known = {corpus for corpus, _ in found}
+    others = set()
     for row in tables["job"]:
         params: dict[str, Any] = json.loads(row["params"])
         if row["kind"] in ("train", "index", "evaluate") and params.get("corpus") and not params.get("capture"):
-            found |= {(params["corpus"], "")} if params["corpus"] not in known else set()
-    return sorted(found)
+            others.add((params["corpus"], str(json.loads(row["result"] or "{}").get("corpus_hash") or "")))
+    found |= {(corpus, digest) for corpus, digest in others if digest}
+    known = {corpus for corpus, _ in found}
+    return sorted(found | {(corpus, digest) for corpus, digest in others if corpus not in known})
 
 
 def _absent(header: PackHeader) -> Iterator[str]:

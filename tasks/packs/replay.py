@@ -16,6 +16,7 @@ from tasks.packs.session import Step, session_steps
 
 if TYPE_CHECKING:
     from tasks.context import Context
+    from tasks.packs.inputs import PackedInputs
     from tasks.packs.opening import OpenedPack
     from tasks.params import Params
 
@@ -80,9 +81,9 @@ def replayed(
     with context.stage("compute again", len(steps), "jobs") as stage:
         for step in steps:
             if from_scratch:
-                yield _again(step, context, documents, claim_of.get(step.job.id), tolerances)
+                yield _again(step, context, opened.inputs, documents, claim_of.get(step.job.id), tolerances)
             elif step.job.id in claim_of:
-                yield _on_stored(step, context, claim_of[step.job.id], tolerances, lacking)
+                yield _on_stored(step, context, opened.inputs, claim_of[step.job.id], tolerances, lacking)
             stage.advance()
     known = {step.job.id for step in steps}
     for claim in claims:
@@ -91,9 +92,14 @@ def replayed(
 
 
 def _on_stored(
-    step: Step, context: Context, claim: Claim, tolerances: Tolerances, lacking: Mapping[str, list[int]]
+    step: Step,
+    context: Context,
+    inputs: PackedInputs,
+    claim: Claim,
+    tolerances: Tolerances,
+    lacking: Mapping[str, list[int]],
 ) -> Comparison:
-    comparison = _Opening(step)
+    comparison = _Opening(step, inputs)
     if step.job.kind not in ON_STORED:
         return comparison.ended("kept", "what it made is in the pack and its hashes are right")
     graph = getattr(step.params, "graph", None)
@@ -107,11 +113,12 @@ def _on_stored(
 def _again(
     step: Step,
     context: Context,
+    inputs: PackedInputs,
     documents: dict[int, Mapping[str, Any]],
     claim: Claim | None,
     tolerances: Tolerances,
 ) -> Comparison:
-    comparison = _Opening(step)
+    comparison = _Opening(step, inputs)
     if absent := sorted(set(step.needs.values()) - documents.keys()):
         return comparison.ended("skipped", f"it needs job {absent[0]}, which was not computed")
     return comparison.run(step.renamed(documents), context, claim, tolerances, documents)
@@ -122,6 +129,7 @@ class _Opening:
     """A step about to be taken."""
 
     step: Step
+    inputs: PackedInputs
 
     def ended(self, outcome: Outcome, reason: str, results: Sequence[dict[str, Any]] = ()) -> Comparison:
         job = self.step.job
@@ -137,8 +145,9 @@ class _Opening:
         documents: dict[int, Mapping[str, Any]],
     ) -> Comparison:
         """Run it and compare; its document is put among `documents`."""
-        if (place := _absent_input(params)) is not None:
-            return self.ended("skipped", f"it reads {place}, which is not on this machine")
+        params, reason = self.inputs.settled(params)
+        if reason:
+            return self.ended("skipped", reason)
         try:
             document = execute(self.step.job.kind, params, context)
         except Cancelled:
@@ -149,16 +158,6 @@ class _Opening:
             return self.ended("failed", str(error))
         documents[self.step.job.id] = document
         return self.ended("computed", "", [] if claim is None else compared(claim, document, tolerances))
-
-
-def _absent_input(params: Params) -> str | None:
-    """A file or directory that the params name and that is not here."""
-    for name in type(params).model_fields:
-        value = getattr(params, name)
-        is_local = name == "directory" or (name == "corpus" and not str(value).startswith(("offline", "hub:")))
-        if value and (isinstance(value, Path) or is_local) and not Path(str(value)).expanduser().exists():
-            return str(value)
-    return None
 
 
 def _without_weights(opened: OpenedPack) -> dict[str, list[int]]:

@@ -36,6 +36,8 @@ class SetRun:
     open: Callable[[list[int]], Activations]
     """The rows of a group of layers."""
     text: CorpusText | None
+    corpus_hash: str = ""
+    """Of the token stream; empty where the rows are a capture's, which has its own."""
     _started: float = field(default_factory=time.monotonic)
     _written_bytes: int = 0
 
@@ -107,8 +109,9 @@ def _streamed(params: Params, context: Context) -> SetRun:
     text = CorpusText(model, params.corpus, params.context_length, params.tokens, params.validation_share, params.seed)
     text.require(*SPLITS)
     layers = chosen_layers(model, params.layers)
-    n_rows = text.n_rows("train")
-    _require_rows(params, n_rows, text.n_rows("validation"))
+    census = text.census()
+    n_rows = census.rows["train"]
+    _require_rows(params, n_rows, census.rows["validation"])
     shape = BufferShape.of(model, len(layers), params.buffer_bytes)
     plan = params.plan(n_rows)
     bound = params.memory_bytes or estimate.free_memory(model.device)
@@ -120,6 +123,7 @@ def _streamed(params: Params, context: Context) -> SetRun:
     return SetRun(
         params, context, layers, n_rows, plan, expected,
         lambda group: StreamedActivations.open(model, text, group, shape, lambda _rows: context.check()), text,
+        census.content_hash,
     )  # fmt: skip
 
 
