@@ -2,16 +2,18 @@
 
 On made-up projects of 10 000, 100 000 and 1 000 000 features (benchmarks.feature_store), in milliseconds of
 processor time (and by the clock, in the JSON), p50 and p99 over queries drawn from the vocabulary,
-frequent words as likely as in the text.
+frequent words as likely as in the text. $WORKBENCH_SEARCH_PROJECTS is a folder in which the projects are kept.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -25,6 +27,7 @@ from store.project import Project
 
 SIZES = (10_000, 100_000, 1_000_000)
 _QUERIES, _PAGES, _PAGE = 200, 200, 128
+_PATIENCE_S = 60.0
 
 
 def measure(n_features: int, folder: Path) -> dict[str, dict[str, float]]:
@@ -45,15 +48,30 @@ def _measured(project: Project) -> dict[str, dict[str, float]]:
 
     def search(make: Callable[[], str], sort: str = "", limit: int | None = None) -> dict[str, float]:
         queries = [parse_query(make()) for _ in range(_QUERIES if limit or make() else 5)]
-        return _timed([partial(find_features, project.db, query, sort=sort, limit=limit) for query in queries])
+        find = partial(find_features, project.db, sort=sort, limit=limit, time_limit_s=_PATIENCE_S)
+        return _timed([partial(find, query) for query in queries])
 
     everything = find_features(project.db, parse_query("")).ids
     starts = [int(draw.integers(0, len(everything))) for _ in range(_PAGES)]
+
+    def beginning(length: int) -> str:
+        return words[int(draw.integers(0, len(words)))][:length]
+
     found = {
         "one word": search(word),
         "two words": search(lambda: f"{word()} {word()}"),
-        "the beginning of a word": search(lambda: words[int(draw.integers(0, len(words)))][:4]),
+        "three words": search(lambda: f"{word()} {word()} {word()}"),
+        "punctuation: word-word": search(lambda: f"{word()}-{word()}"),
+        "three letters of a word": search(lambda: beginning(3)),
+        "four letters of a word": search(lambda: beginning(4)),
+        "a word and three letters": search(lambda: f"{word()} {beginning(3)}"),
         "a word, a layer, density < 1 %": search(lambda: f"{word()} layer:{draw.integers(0, 36)} density:<1%"),
+        "a word, density < 1 %": search(lambda: f"{word()} density:<1%"),
+        "two words, density < 1 %": search(lambda: f"{word()} {word()} density:<1%"),
+        "a word, labelled": search(lambda: f"{word()} label:*"),
+        "a word, without a label": search(lambda: f"{word()} label:?"),
+        "a word in the label": search(lambda: f"label:{word()}"),
+        "a word, fires-on a token": search(lambda: f'{word()} fires-on:" {word()}"'),
         "fires-on a token, first page": search(lambda: f'fires-on:" {word()}"', limit=_PAGE),
         "reading a page of the list": _timed(
             [partial(rows_of, project.db, everything[at : at + _PAGE].tolist()) for at in starts]
@@ -84,7 +102,8 @@ def _timed(actions: list[Callable[[], object]]) -> dict[str, float]:
 def main() -> None:
     """Measure the sizes that are named, or all; print a table, and the numbers as JSON."""
     sizes = [int(argument) for argument in sys.argv[1:]] or list(SIZES)
-    with tempfile.TemporaryDirectory(prefix="workbench-search-") as folder:
+    kept = os.environ.get("WORKBENCH_SEARCH_PROJECTS")
+    with nullcontext(kept) if kept else tempfile.TemporaryDirectory(prefix="workbench-search-") as folder:
         found = {size: measure(size, Path(folder)) for size in sizes}
     names = list(next(iter(found.values())))
     print(f"{'CPU-milliseconds, p50 / p99':38}" + "".join(f"{size:>20,}" for size in sizes))

@@ -10,7 +10,7 @@ import json
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,21 +19,19 @@ from numpy.typing import NDArray
 
 from store.errors import BadInput
 from store.feature_query import Bound, FeatureQuery
-from store.search import LABEL_WEIGHTS, encodable, match_expression
+from store.search import encodable
+from store.word_search import FEW, Among, by_label, by_words
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
 Ids = NDArray[np.int64]
-MOST_RANKED = 3000
-"""Features that have the words: more are not ranked but listed by layer, the labelled ones first, and cut here."""
 SORTS = ("place", "density", "rarity", "maximum", "label")
 """By layer and number; most frequent first; rarest first, silent ones last; strongest first; labels from A to Z."""
-_MOST_LABELLED = 1000
-_FEW = 20_000
-_ENOUGH = 40
-"""Features that have all the words, from which on the last one is no longer looked for as a beginning too."""
 _INSTRUCTIONS_BETWEEN_LOOKS = 1000
+_LABELLED = "SELECT id FROM feature WHERE label != ''"
+_STARRED = """SELECT starred.id FROM star CROSS JOIN feature AS starred
+    ON starred.dictionary_id = star.dictionary_id AND starred.feature = star.feature"""
 
 
 @dataclass(frozen=True)
@@ -52,6 +50,8 @@ class FoundFeatures:
 class _Condition:
     sql: str
     values: tuple[Any, ...] = ()
+    listing: str = ""
+    """A query of the ids that meet it, with the same values, which an index answers in order."""
 
 
 def find_features(
@@ -122,15 +122,10 @@ def _conditions(db: Database, query: FeatureQuery, among: Collection[int] | None
     found = [_compared("density", bound) for bound in query.density]
     found += [_compared("maximum", bound) for bound in query.maximum]
     if query.labelled is not None:
-        negation = "" if query.labelled else "NOT"
-        found.append(_Condition(f"feature.id {negation} IN (SELECT id FROM feature WHERE label != '')"))
+        negation, listing = ("", _LABELLED) if query.labelled else ("NOT", "")
+        found.append(_Condition(f"feature.id {negation} IN ({_LABELLED})", listing=listing))
     if query.starred:
-        found.append(
-            _Condition(
-                "feature.id IN (SELECT starred.id FROM star CROSS JOIN feature AS starred"
-                " ON starred.dictionary_id = star.dictionary_id AND starred.feature = star.feature)"
-            )
-        )
+        found.append(_Condition(f"feature.id IN ({_STARRED})", listing=_STARRED))
     found += [_fires_on(db, [encodable(token) for token in tokens]) for tokens in query.fires_on]
     if among is not None:
         found.append(_member(among))
@@ -138,21 +133,25 @@ def _conditions(db: Database, query: FeatureQuery, among: Collection[int] | None
 
 
 def _compared(column: str, bound: Bound) -> _Condition:
-    return _Condition(f"feature.{column} {bound.operator} ?", (bound.value,))
+    condition = f"feature.{column} {bound.operator} ?"
+    return _Condition(condition, (bound.value,), f"SELECT id FROM feature WHERE {condition}")
 
 
 def _member(ids: Collection[int]) -> _Condition:
-    return _Condition("feature.id IN (SELECT value FROM json_each(?))", (json.dumps([int(each) for each in ids]),))
+    values = (json.dumps([int(each) for each in ids]),)
+    listing = "SELECT value FROM json_each(?)"
+    return _Condition(f"feature.id IN ({listing})", values, listing)
 
 
 def _fires_on(db: Database, tokens: Sequence[str]) -> _Condition:
     """Of a rare token the ids are listed first; of a frequent one each feature is looked up."""
     marks = ", ".join("?" * len(tokens))
-    sql = f"SELECT count(*) FROM (SELECT 1 FROM fires_on WHERE token IN ({marks}) LIMIT {_FEW + 1})"
-    if db.execute(sql, list(tokens)).fetchone()[0] <= _FEW:
-        return _Condition(f"feature.id IN (SELECT feature_id FROM fires_on WHERE token IN ({marks}))", tuple(tokens))
+    sql = f"SELECT count(*) FROM (SELECT 1 FROM fires_on WHERE token IN ({marks}) LIMIT {FEW + 1})"
+    if db.execute(sql, list(tokens)).fetchone()[0] <= FEW:
+        listing = f"SELECT DISTINCT feature_id FROM fires_on WHERE token IN ({marks})"
+        return _Condition(f"feature.id IN ({listing})", tuple(tokens), listing)
     return _Condition(
-        f"EXISTS (SELECT 1 FROM fires_on WHERE token IN ({marks}) AND feature_id = feature.id)", tuple(tokens)
+        f"EXISTS (SELECT 1 FROM fires_on WHERE token IN ({marks}) AND feature_id = +feature.id)", tuple(tokens)
     )
 
 
@@ -206,45 +205,36 @@ def _by_words(
     db: Database, query: FeatureQuery, dictionaries: list[int], conditions: list[_Condition]
 ) -> FoundFeatures:
     """The features that have the words, best first; where they are too many, the labelled ones, then by layer."""
+    allowed = _among(db, dictionaries, conditions)
     if query.label_words:
-        labelled = _having(db, "label_fts", match_expression(query.label_words), dictionaries, conditions, _FEW)
-        conditions = [*conditions, _member(labelled)]
+        labelled = by_label(db, query.label_words, allowed)
         if not query.words:
             return FoundFeatures(np.array(labelled, dtype=np.int64))
-    match = match_expression(query.words, whole=True)
-    ids = _having(db, "feature_fts", match, dictionaries, conditions, MOST_RANKED + 1)
-    if len(ids) <= MOST_RANKED:
-        if len(ids) < _ENOUGH:  # a beginning is dear, and adds little to words that enough features have already
-            match = match_expression(query.words)
-        source, values = _word_source(db, "feature_fts", match, dictionaries, conditions)
-        scored = f"SELECT feature_fts.rowid, -bm25(feature_fts, {LABEL_WEIGHTS}) {source} LIMIT {MOST_RANKED + 1}"
-        scores = dict(db.execute(scored, values).fetchall())
-        ids = sorted(scores, key=lambda row_id: (-scores[row_id], row_id))
-        if len(ids) <= MOST_RANKED:
-            return FoundFeatures(np.array(ids, dtype=np.int64), scores)
-        ids.sort()
-    first = _having(db, "label_fts", match, dictionaries, conditions, _MOST_LABELLED)
-    return FoundFeatures(np.array(list(dict.fromkeys(first + ids))[:MOST_RANKED], dtype=np.int64), cut=True)
+        allowed = replace(allowed, ids=np.array(labelled, dtype=np.int64))
+    found = by_words(db, query.words, allowed)
+    return FoundFeatures(np.array(found.ids, dtype=np.int64), found.scores, found.cut)
 
 
-def _having(
-    db: Database, index: str, match: str, dictionaries: list[int], conditions: list[_Condition], limit: int
-) -> list[int]:
-    """The ids that an index of words has under the conditions, by id."""
-    source, values = _word_source(db, index, match, dictionaries, conditions)
-    return [row[0] for row in db.execute(f"SELECT {index}.rowid {source} LIMIT {limit}", values).fetchall()]
-
-
-def _word_source(
-    db: Database, index: str, match: str, dictionaries: list[int], conditions: list[_Condition]
-) -> tuple[str, list[Any]]:
-    """FROM and WHERE of a search by words, and its values. The features of a set lie together: a range of ids helps."""
+def _among(db: Database, dictionaries: list[int], conditions: list[_Condition]) -> Among:
+    """Conditions that few features meet are turned into their ids; the others are tested on what the words find."""
     n_all = db.execute("SELECT count(*) FROM dictionary").fetchone()[0]
-    if not conditions and len(dictionaries) == n_all:
-        return f"FROM {index} WHERE {index} MATCH ?", [match]
-    chosen = f"feature.dictionary_id IN ({', '.join(map(str, dictionaries)) or 'NULL'})"
-    first, last = db.execute(f"SELECT min(id), max(id) FROM feature WHERE {chosen}").fetchone()
-    where = " AND ".join([f"{index} MATCH ?", f"{index}.rowid BETWEEN ? AND ?", chosen,
-                          *(condition.sql for condition in conditions)])  # fmt: skip
-    values = [match, first, last, *(value for condition in conditions for value in condition.values)]
-    return f"FROM {index} CROSS JOIN feature ON feature.id = {index}.rowid WHERE {where}", values
+    allowed = Among(dictionaries, len(dictionaries) == n_all)
+    ids: Ids | None = None
+    for condition in conditions:
+        met = _few_that_meet(db, condition) if condition.listing else None
+        if met is None:
+            where, values = f"{allowed.where} AND {condition.sql}", (*allowed.values, *condition.values)
+            allowed = replace(allowed, where=where, values=values)
+        else:
+            ids = met if ids is None else np.intersect1d(ids, met)
+    return replace(allowed, ids=ids)
+
+
+def _few_that_meet(db: Database, condition: _Condition) -> Ids | None:
+    """The ids, ascending; None if they are not few."""
+    counted = f"SELECT count(*) FROM ({condition.listing} LIMIT {FEW + 1})"
+    if db.execute(counted, condition.values).fetchone()[0] > FEW:
+        return None
+    return np.sort(
+        np.array([row[0] for row in db.execute(condition.listing, condition.values).fetchall()], dtype=np.int64)
+    )

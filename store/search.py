@@ -62,22 +62,31 @@ def index_feature(db: Database, feature_id: int, label: str, examples: str, prom
     )
 
 
-def match_expression(words: Sequence[str], whole: bool = False) -> str:
-    """The FTS5 query for all of `words`: each one a quoted string, the last one also a beginning unless `whole`.
+def quoted_words(words: Sequence[str]) -> list[str]:
+    """The words as FTS5 strings, to be joined with AND: no character of them has a meaning to FTS5.
 
-    No character of them has a meaning to FTS5; a word of several stands for these beside each other. `BadInput` if none
-    holds a letter or a digit, or they are too many.
+    A word of several, "new-york", stands for these beside each other. `BadInput` if no word holds a letter or a digit,
+    or they are too many; a word that holds none beside others that do is left out.
     """
-    terms = [term for term in (encodable(word).replace("\0", " ") for word in words) if any(map(_is_in_tokens, term))]
+    terms = _searchable(words)
     if not terms:
         raise BadInput("nothing to search for", "give a word, or a part of one, with letters or digits")
     n_characters = sum(map(len, words))
     if len(terms) > MAX_TERMS or n_characters > MAX_CHARACTERS:
         given = f"a search of {len(terms)} words and {n_characters} characters"
         raise BadInput(given, f"give at most {MAX_TERMS} words and {MAX_CHARACTERS} characters")
-    quoted = ['"{}"'.format(term.replace('"', '""')) for term in terms]
-    is_beginning = not whole and (len(terms[-1]) >= SHORTEST_BEGINNING or not terms[-1].isascii())
-    return " AND ".join(quoted) + (" *" if is_beginning else "")
+    return ['"{}"'.format(term.replace('"', '""')) for term in terms]
+
+
+def as_beginning(words: Sequence[str], quoted: Sequence[str]) -> list[str]:
+    """`quoted` with the last word also as a beginning; empty if it is too short to be one."""
+    last = _searchable(words)[-1]
+    return [*quoted[:-1], f"{quoted[-1]} *"] if len(last) >= SHORTEST_BEGINNING or not last.isascii() else []
+
+
+def _searchable(words: Sequence[str]) -> list[str]:
+    """The words that hold something to search for."""
+    return [term for term in (encodable(word).replace("\0", " ") for word in words) if any(map(_is_in_tokens, term))]
 
 
 def _is_in_tokens(character: str) -> bool:

@@ -17,7 +17,7 @@ from store.errors import Damaged, WorkbenchError
 from store.feature_details import find_detail
 from store.feature_search import place_ids, time_limit
 from store.features import FeatureRecord, FeatureRow, rows_of
-from store.search import match_expression
+from store.search import quoted_words
 
 if TYPE_CHECKING:
     from store.project import Project
@@ -111,7 +111,7 @@ def _promoting_the_same(project: Project, record: FeatureRecord, n: int) -> list
         WHERE feature_fts MATCH ? AND dictionary.name = ? AND dictionary.layer != ? LIMIT 500"""
     for token in own:
         try:
-            match = "{promoted} : (" + match_expression([token]).removesuffix(" *") + ")"
+            match = "{promoted} : " + quoted_words([token])[0]
             with time_limit(project.db, _LONGEST_S / len(own)):
                 rows = project.db.execute(sql, [match, record.dictionary, record.layer]).fetchall()
         except WorkbenchError:

@@ -23,8 +23,8 @@ from store.search import (
     MAX_TERMS,
     Example,
     index_feature,
-    match_expression,
     pack_examples,
+    quoted_words,
     unpack_examples,
 )
 from tests.store.conftest import writes
@@ -188,7 +188,7 @@ def test_text_of_any_kind_can_be_indexed_and_its_words_found(db: Database, text:
 @pytest.mark.parametrize("words", ["", "   ", "\0", "!!! ---", '"'])
 def test_a_search_for_nothing_is_bad_input(words: str) -> None:
     with pytest.raises(BadInput, match="nothing to search for"):
-        match_expression([words])
+        quoted_words([words])
 
 
 def test_a_search_has_at_most_sixteen_words_and_a_thousand_characters(db: Database) -> None:
