@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tasks.behaviours import load_behaviours
+from benchmarks.layer_choice import measured_behaviours
 from tasks.corpora import Corpus, open_corpus
 from tasks.corpora.tokens import Split, TokenBatch, token_batches
 from tasks.dictionaries.faithfulness import measure_recovery
@@ -68,7 +68,7 @@ def main() -> None:
 
 def _prompts(model: LanguageModel) -> TestSet:
     """The behaviours' clean prompts, each with the token it should give."""
-    texts = [pair.clean + pair.decisive for behaviour in load_behaviours().values() for pair in behaviour.pairs]
+    texts = [pair.clean + pair.decisive for behaviour in measured_behaviours() for pair in behaviour.pairs]
     corpus = Corpus("behaviours", lambda: iter(texts))
     batches = list(token_batches(model, corpus, CONTEXT_LENGTH, HELD_OUT_TOKENS, "train", 0, validation_share=0.0))
     return TestSet("behaviours", _hidden(model, iter(batches)), batches)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from tasks.behaviours import CheckedPair, check_behaviour, load_behaviours
+from tasks.behaviours import Behaviour, CheckedPair, check_behaviour, load_behaviours
 from tasks.model.embedded import EMBEDDED_SPEC
 from tasks.model.hidden import hidden_states
 from tasks.model.language_model import LanguageModel
@@ -21,6 +21,20 @@ from tasks.model.sources import load_model
 
 _SMALLEST_DIFFERENCE = 1.0
 """Nats between clean and corrupt below which a pair says nothing."""
+
+
+MEASURED = (
+    "acronym", "addition", "agreement", "antonyms", "antonyms_quoted", "capitals", "category", "indirect_object",
+    "medical", "number_succession", "succession", "translation_fr", "two_hop_capital", "two_hop_continent",
+    "two_hop_language",
+)  # fmt: skip
+"""The behaviours that the choice was made on: those that the embedded model does, and that were there then."""
+
+
+def measured_behaviours() -> list[Behaviour]:
+    """The behaviours of `MEASURED`."""
+    every = load_behaviours()
+    return [every[name] for name in MEASURED]
 
 
 def measure() -> dict[str, float]:
@@ -55,7 +69,7 @@ def carried(model: LanguageModel, pair: CheckedPair) -> Tensor | None:
 
 
 def _pairs(model: LanguageModel) -> Iterator[CheckedPair]:
-    for behaviour in load_behaviours().values():
+    for behaviour in measured_behaviours():
         for checked in check_behaviour(model, behaviour).pairs.values():
             if checked.equal_length and checked.rival is not None:
                 yield checked

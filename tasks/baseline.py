@@ -22,10 +22,9 @@ from tasks.behaviours import (
     CheckedBehaviour,
     CheckedPair,
     Pair,
-    check_behaviour,
     check_pair,
     choose_behaviours,
-    refuse_first,
+    fitting,
 )
 from tasks.params import Params as _Params
 from tasks.params import option
@@ -43,7 +42,7 @@ LEAST_ACCURACY = 0.5
 """Share of its pairs that must pass for the model to have a behaviour."""
 AD_HOC = "prompt"
 """The name under which a prompt of the person's own is kept."""
-_PROMPTS_AT_ONCE = 16
+PROMPTS_AT_ONCE = 16
 _Key = tuple[tuple[str, int], str]
 
 
@@ -144,8 +143,7 @@ class Result:
 
 def run(params: Params, context: Context) -> Result:
     """Check every pair against the tokenizer, then run the prompts, those of equal length together."""
-    own = params.prompt or params.corrupt or params.decisive or params.rival
-    chosen = _ad_hoc(params) if own else _from_files(params)
+    chosen = asked_for(params)
     checked = {behaviour.name: _checked(behaviour, params, context) for behaviour in chosen}
     measured: dict[_Key, Measurement] = {}
     jobs = [
@@ -170,14 +168,9 @@ def _checked(behaviour: Behaviour, params: Params, context: Context) -> CheckedB
 
     In a person's own file or prompt it is `BadInput`.
     """
-    checked = check_behaviour(context.model, behaviour)
-    if behaviour.name == AD_HOC and checked.refused:
+    if behaviour.name == AD_HOC:
         check_pair(context.model, behaviour.pairs[0])
-    if params.directory:
-        refuse_first(behaviour, checked, params.directory)
-    if checked.refused:
-        context.progress.note(f"{behaviour.name}: {len(checked.refused)} pairs do not fit this tokenizer")
-    return checked
+    return fitting(context.model, behaviour, params.directory, context.progress.note)
 
 
 def pair_passes(clean_rank: int | None, clean_passed: bool | None, corrupt_passed: bool | None) -> bool | None:
@@ -213,6 +206,12 @@ class _Job:
     pair: CheckedPair
 
 
+def asked_for(params: Params) -> list[Behaviour]:
+    """The behaviours that the options name, or the one prompt that they give; `BadInput` if they do both."""
+    own = params.prompt or params.corrupt or params.decisive or params.rival
+    return _ad_hoc(params) if own else _from_files(params)
+
+
 def _ad_hoc(params: Params) -> list[Behaviour]:
     if not params.prompt:
         raise BadInput("--decisive, --corrupt and --rival go with --prompt", "give it too, or name behaviours")
@@ -243,9 +242,9 @@ def _equal_lengths(jobs: list[_Job]) -> list[list[_Job]]:
     for job in jobs:
         by_length[len(job.tokens)].append(job)
     return [
-        same[start : start + _PROMPTS_AT_ONCE]
+        same[start : start + PROMPTS_AT_ONCE]
         for _, same in sorted(by_length.items())
-        for start in range(0, len(same), _PROMPTS_AT_ONCE)
+        for start in range(0, len(same), PROMPTS_AT_ONCE)
     ]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from store.errors import BadInput
-from tasks.behaviours import OWN_DIRECTORY, Behaviour, Pair, choose_behaviours
+from tasks.behaviours import OWN_DIRECTORY, Behaviour, Pair, choose_behaviours, fitting
 
 if TYPE_CHECKING:
     from store.project import Project
@@ -33,18 +33,25 @@ class SetResult:
 def trace_behaviour(params: Params, context: Context) -> SetResult:
     """One graph a pair (one that is there already is not traced again), and what recurs among them.
 
-    Of each pair the clean prompt is traced, for the decisive token against the rival.
+    Of each pair the clean prompt is traced, for the decisive token against the rival. Pairs that do not fit the model's
+    tokenizer are left out and named; in a file of one's own they are `BadInput`.
     """
     given = [name for name in _OF_THE_SET if getattr(params, name)]
     if given:
         raise BadInput(f"--behaviour brings its own {given[0]}", f"leave {given[0]} away, or --behaviour")
     (behaviour,) = choose_behaviours([params.behaviour], Path(params.directory) if params.directory else OWN_DIRECTORY)
-    graphs = trace_pairs(params, behaviour, behaviour.pairs, context)
+    checked = fitting(context.model, behaviour, params.directory, context.progress.note)
+    if not checked.pairs:
+        reason = checked.refused[0]
+        raise BadInput(f"no pair of {behaviour.name} fits this model's tokenizer: {reason}", "choose another behaviour")
+    graphs = trace_pairs(params, behaviour, [behaviour.pairs[number] for number in checked.pairs], context)
     lacking = sum(graph["rank"] != 0 for graph in graphs)
     if lacking:
         context.progress.note(f"the decisive token is not the most probable one in {lacking} of {len(graphs)} prompts")
     recurring = recurrence_document(context.project, behaviour.name, [graph["graph"] for graph in graphs])
-    return SetResult({"behaviour": behaviour.name, "graphs": graphs, "recurrence": recurring})
+    refused = [{"pair": number, "reason": reason} for number, reason in checked.refused.items()]
+    document = {"behaviour": behaviour.name, "graphs": graphs, "refused": refused, "recurrence": recurring}
+    return SetResult(document)
 
 
 def trace_pairs(params: Params, behaviour: Behaviour, pairs: Sequence[Pair], context: Context) -> list[dict[str, Any]]:
@@ -69,6 +76,7 @@ def _graph_document(pair: Pair, document: dict[str, Any]) -> dict[str, Any]:
     target = document["targets"][0]
     return {
         "prompt": pair.clean,
+        "corrupt": pair.corrupt,
         "decisive": pair.decisive,
         "rival": pair.rival,
         "probability": target["probability"],

@@ -91,14 +91,13 @@ def _prompts(params: Params, context: Context) -> list[Prompt]:
 
     options = ("behaviour", "directory", "dictionary", "layers", "max_nodes")
     traced = trace_behaviour(TraceParams(**{name: getattr(params, name) for name in options}), context).document
-    corrupt = _corrupt_texts(params)
     prompts: list[Prompt] = []
     for number, graph in enumerate(traced["graphs"]):
         loaded = prompts[0].made.bench.dictionaries if prompts else None
         made = graph_bench(context, graph["graph"], params.batch, loaded)
         path = context.project.files.verify(graphs.arrays(context.project, made.record.id))
         nodes = graphs.nodes(context.project.db, made.record.id)
-        text = corrupt[number]
+        text = graph["corrupt"]
         twin = None if text is None else tuple(context.model.tokenize(text, **made.form))
         if twin is not None and len(twin) != len(made.bench.tokens):
             twin = None
@@ -107,16 +106,6 @@ def _prompts(params: Params, context: Context) -> list[Prompt]:
     if len(prompts) < 2:
         raise BadInput(f"{params.behaviour} has one prompt, and nothing can recur", "choose a set of several")
     return prompts
-
-
-def _corrupt_texts(params: Params) -> list[str | None]:
-    from pathlib import Path
-
-    from tasks.behaviours import OWN_DIRECTORY, choose_behaviours
-
-    directory = Path(params.directory) if params.directory else OWN_DIRECTORY
-    (behaviour,) = choose_behaviours([params.behaviour], directory)
-    return [pair.corrupt for pair in behaviour.pairs]
 
 
 def _split(prompts: Sequence[Prompt], params: Params) -> tuple[list[Prompt], list[Prompt]]:

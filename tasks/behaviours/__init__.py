@@ -10,7 +10,7 @@ from pathlib import Path
 
 from store.errors import BadInput
 from tasks.behaviours.behaviour import Behaviour, Hypothesis, Kind, Pair, Where
-from tasks.behaviours.checking import CheckedBehaviour, CheckedPair, check_behaviour, check_pair, refuse_first
+from tasks.behaviours.checking import CheckedBehaviour, CheckedPair, check_behaviour, check_pair, fitting, refuse_first
 from tasks.behaviours.reading import read_behaviour
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "check_behaviour",
     "check_pair",
     "choose_behaviours",
+    "fitting",
     "load_behaviours",
     "read_behaviour",
     "refuse_first",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +64,21 @@ def check_behaviour(model: LanguageModel, behaviour: Behaviour, *, equal_lengths
         else:
             pairs[number] = checked
     return CheckedBehaviour(pairs, refused)
+
+
+def fitting(
+    model: LanguageModel, behaviour: Behaviour, directory: str, note: Callable[[str], None]
+) -> CheckedBehaviour:
+    """The behaviour in the model's tokens, every pair that does not fit them left out and told to `note` by its number.
+
+    In a person's own `directory` such a pair is `BadInput`; so is a behaviour of which no pair fits.
+    """
+    checked = check_behaviour(model, behaviour)
+    if directory:
+        refuse_first(behaviour, checked, directory)
+    for number, reason in checked.refused.items():
+        note(f"{behaviour.name}, pair {number} left out: {reason}")
+    return checked
 
 
 def refuse_first(behaviour: Behaviour, checked: CheckedBehaviour, where: str) -> None:

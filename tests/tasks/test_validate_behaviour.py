@@ -152,6 +152,26 @@ def test_given_corrupt_values_when_circuits_are_cut_then_prompts_without_an_equa
     assert document["nothing"] != pytest.approx(zero["nothing"], abs=1e-4) and document["whole"] == zero["whole"]
 
 
+def test_given_pairs_that_the_tokenizer_does_not_hold_when_traced_then_they_are_named_and_the_others_go_on(
+    context: Context, options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = Path(behaviours(tmp_path / "own", *PROMPTS[:3]))
+    text = (own / "words.toml").read_text().replace('decisive = "w9"', 'decisive = "w9 w8"', 1)
+    (own / "words.toml").write_text(text)
+    with pytest.raises(BadInput, match=r"words.toml, pair 0: 'w9 w8' is 2 tokens"):
+        run(context, "trace", behaviour="words", directory=str(own), dictionary="toy")
+    monkeypatch.setattr("tasks.trace_set.OWN_DIRECTORY", own)
+    notes: list[str] = []
+    monkeypatch.setattr(type(context.progress), "note", lambda _, text: notes.append(text))
+    traced = run(context, "trace", behaviour="words", dictionary="toy")
+    assert [each["prompt"] for each in traced["graphs"]] == list(PROMPTS[1:3])
+    assert [each["pair"] for each in traced["refused"]] == [0]
+    assert any(note.startswith("words, pair 0 left out: 'w9 w8' is 2 tokens") for note in notes)
+    (own / "words.toml").write_text(text.replace('decisive = "w9"', 'decisive = "w9 w8"'))
+    with pytest.raises(BadInput, match="no pair of words fits this model's tokenizer"):
+        run(context, "trace", behaviour="words", dictionary="toy")
+
+
 def test_given_a_set_of_one_prompt_when_validated_then_it_is_refused(
     context: Context, options: dict[str, Any], tmp_path: Path
 ) -> None:
