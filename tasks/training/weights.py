@@ -67,13 +67,19 @@ class Adam:
         self.steps += 1
         self.rate = rate
 
-    def move(self, name: str, weight: Tensor, gradient: Tensor, rows: slice = slice(None), pace: float = 1.0) -> None:
-        """Move `weight`, which is the stretch `rows` of the tensor of that name, at `pace` times the learning rate."""
+    def move(
+        self, name: str, weight: Tensor, gradient: Tensor, rows: slice = slice(None), pace: float = 1.0,
+        memory: float = BETAS[1],
+    ) -> None:  # fmt: skip
+        """Move `weight`, which is the stretch `rows` of the tensor of that name, at `pace` times the learning rate.
+
+        `memory` is the decay of the average of squared gradients (β₂).
+        """
         held = self.moments[name]
         adam(
             [weight], [gradient], [held.mean[rows]], [held.square[rows]], [],
             [torch.tensor(float(self.steps - 1), device=weight.device)],
-            fused=True, amsgrad=False, beta1=BETAS[0], beta2=BETAS[1], lr=pace * self.rate, weight_decay=0.0,
+            fused=True, amsgrad=False, beta1=BETAS[0], beta2=memory, lr=pace * self.rate, weight_decay=0.0,
             eps=_EPSILON, maximize=False,
         )  # fmt: skip
 

@@ -12,7 +12,7 @@ from store.errors import WorkbenchError
 from tasks.dictionaries.quality import QualityMeter
 from tasks.training import trainer as trainer_module
 from tasks.training.plan import OBJECTIVES, Objective, TrainingPlan
-from tasks.training.trainer import LayerTrainer
+from tasks.training.trainer import THRESHOLD_MEMORY, LayerTrainer
 from tasks.training.weights import Adam, Weights
 
 WIDTH, PLANTED, ACTIVE = 24, 40, 3
@@ -156,18 +156,31 @@ def test_a_step_is_the_same_whether_gradients_are_held_whole_or_in_stretches(mon
         assert torch.allclose(weight, ends[1][name], atol=1e-5), name
 
 
-def test_adam_in_stretches_is_torchs_adam() -> None:
+@pytest.mark.parametrize("memory", [0.999, THRESHOLD_MEMORY])
+def test_adam_in_stretches_is_torchs_adam(memory: float) -> None:
     weights = Weights.random(10, 6, 0, torch.device("cpu"))
     twin = weights.W_dec.clone().requires_grad_()
-    torchs, ours = torch.optim.Adam([twin], lr=0.01), Adam.over(weights)
+    torchs, ours = torch.optim.Adam([twin], lr=0.01, betas=(0.9, memory)), Adam.over(weights)
     for step in range(4):
         gradient = torch.randn(10, 6, generator=torch.Generator().manual_seed(step))
         twin.grad = gradient.clone()
         torchs.step()
         ours.begin(0.01)
         for rows in (slice(0, 7), slice(7, 10)):
-            ours.move("W_dec", weights.W_dec[rows], gradient[rows], rows)
+            ours.move("W_dec", weights.W_dec[rows], gradient[rows], rows, memory=memory)
     assert torch.allclose(weights.W_dec, twin.detach(), atol=1e-6)
+
+
+def test_a_threshold_pushed_far_by_large_gradients_comes_back_by_small_ones() -> None:
+    weights = Weights.random(4, 6, 0, torch.device("cpu"))
+    weights.more = {"log_threshold": torch.zeros(4)}
+    adam, moved = Adam.over(weights), []
+    for step in range(100):
+        adam.begin(0.01)
+        gradient = torch.full((4,), -1.0 if step < 20 else 0.05)
+        adam.move("log_threshold", weights.more["log_threshold"], gradient, memory=THRESHOLD_MEMORY)
+        moved.append(float(weights.more["log_threshold"][0]))
+    assert moved[19] > 0.15 and moved[-1] < moved[19] / 4
 
 
 def test_free_decoder_rows_leave_the_unit_sphere() -> None:
