@@ -1,12 +1,14 @@
-"""L0 against CE recovered, by objective: `python -m benchmarks.pareto [PROJECT]`, about an hour.
+"""L0 against CE recovered, by objective: `python -m benchmarks.pareto [--project DIRECTORY] [--sets N]`.
 
-It goes on where it was stopped. Eight layers of the embedded model, every objective on the same captured tokens with
-the same number of features, passes and seed, at several sparsities; each set is evaluated one layer at a time and with
-all eight spliced. Printed is the table of docs/training.md, and `docs/pareto.svg` is drawn.
+About half an hour of a core; it goes on where it was stopped, and `--sets` makes do with the first N. Eight layers of
+the embedded model, every objective on the same captured tokens with the same number of features, passes and seed, at
+several sparsities; each set is evaluated one layer at a time and with all eight spliced. Printed is the table of
+docs/training.md, and `docs/pareto.svg` is drawn.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 import time
 from pathlib import Path
@@ -41,7 +43,11 @@ RUNS = (*_SPARSER[:4], *_PENALTIES[:2], *_SPARSER[4:], *_PENALTIES[2:])
 
 def main() -> None:
     """Train and evaluate what is missing, then print and draw."""
-    directory = Path(sys.argv[1]) if len(sys.argv) > 1 else PROJECT
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--project", type=Path, default=PROJECT)
+    parser.add_argument("--sets", type=int, default=len(RUNS))
+    options = parser.parse_args()
+    directory = options.project
     model = load_model(EMBEDDED_SPEC, "cpu")
     if not (directory / "project.db").exists():
         directory.parent.mkdir(parents=True, exist_ok=True)
@@ -50,9 +56,9 @@ def main() -> None:
     with Project.open(directory, write=True) as project:
         context = Context(project, _model=model)
         capture = _run(context, "capture", layers=LAYERS, tokens=TOKENS)["capture"]
-        for objective, name, options in RUNS:
+        for objective, name, shape in RUNS[: options.sets]:
             started = time.process_time()
-            trained = _run(context, "train", capture=capture, objective=objective, name=name, **options)
+            trained = _run(context, "train", capture=capture, objective=objective, name=name, **shape)
             found = _run(context, "evaluate", dictionary=name, tokens=EVALUATED, neurons=False)
             rows.append(row(objective, name, trained, found))
             print(f"{name}: {time.process_time() - started:.0f} CPU-s {rows[-1]}", file=sys.stderr, flush=True)

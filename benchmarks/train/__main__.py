@@ -1,10 +1,11 @@
 """SAE training by this project beside SAELens, sparsify and dictionary_learning: same rows, order, batch, threads.
 
     python -m benchmarks.train [--tokens 200000] [--only ours,sparsify] [--features 4096,12288] [--k 32,64]
-        [--threads 2] [--rounds 1] [--recovery 4000] [--json FILE]
+        [--threads 2] [--rounds 1] [--recovery 4000] [--json FILE] [--keep DIRECTORY]
 
 Every run is a process of its own, one after another. Times are of the training loop: held-out judgements are off the
-clock. Printed are the tables of docs/benchmarks.md.
+clock. Printed are the tables of docs/benchmarks.md. What `--keep` keeps, `benchmarks.train.recovery` judges on all
+held-out documents.
 """
 
 from __future__ import annotations
@@ -12,14 +13,18 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 from benchmarks.attribution_inputs import CACHE
+from benchmarks.train.harness import RUN_FILE
 from benchmarks.train.report import report
 
 ROOT = Path(__file__).parents[2]
@@ -42,6 +47,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--recovery", type=int, default=4000, help="held-out tokens for CE recovered; 0 for none")
     parser.add_argument("--learning-rate", type=float, help="the same for all, to try another")
     parser.add_argument("--json", type=Path, help="where every number goes")
+    parser.add_argument("--keep", type=Path, help="where the SAEs go, a directory a run")
     return parser.parse_args()
 
 
@@ -59,18 +65,30 @@ def main() -> None:
         flops = product_flops(WIDTH, features, BATCH, options.threads)
         for seed, name in product(range(options.rounds), trainers):
             for share in (1.0, SHORTER) if name == "ours" else (1.0,):
-                with tempfile.TemporaryDirectory() as directory:
-                    out = Path(directory)
-                    tokens = round(share * options.tokens)
-                    rate = options.learning_rate or LEARNING_RATES[name]
+                tokens = round(share * options.tokens)
+                rate = options.learning_rate or LEARNING_RATES[name]
+                with directory_for(options.keep, f"{name}-{features}-{k}-{tokens}-{rate:g}-{seed}") as out:
                     found = trained(name, pythons[name], data, out, features, k, tokens, options.threads, rate, seed)
                     recovery_tokens = options.recovery if share == 1.0 else 0
                     found |= {"judged": judged(out, data, recovery_tokens), "product_flops": flops, "share": share}
+                    (out / RUN_FILE).write_text(json.dumps(found))
                 runs.append(found | {"trainer": name, "features": features, "k": k, "seed": seed})
                 progress(runs[-1])
                 if options.json:
                     options.json.write_text(json.dumps(runs, indent=1))
     print(report(runs))
+
+
+@contextmanager
+def directory_for(keep: Path | None, run: str) -> Iterator[Path]:
+    """Where a run's SAE goes: for good under `keep`, for as long as the block lasts without."""
+    if keep is None:
+        with tempfile.TemporaryDirectory() as directory:
+            yield Path(directory)
+        return
+    shutil.rmtree(keep / run, ignore_errors=True)
+    (keep / run).mkdir(parents=True)
+    yield keep / run
 
 
 def numbers(text: str) -> list[int]:

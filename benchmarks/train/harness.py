@@ -22,6 +22,8 @@ from benchmarks.process_cost import peak_bytes, reset_peak, resident_bytes
 
 LAYER = 10
 """Of the embedded model, whose h is trained on."""
+RUN_FILE = "run.json"
+"""What a run came to, beside the SAE that it left."""
 CURVE_POINTS = 16
 CURVE_ROWS = 4096
 _JUDGED_AT_ONCE = 1024

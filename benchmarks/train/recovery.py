@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmarks.train.harness import LAYER
+from benchmarks.train.harness import LAYER, RUN_FILE
 from benchmarks.train.inputs import model, text
 from tasks.dictionaries.faithfulness import past_first
 from tasks.dictionaries.formats.set_directory import read_set
@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--beside", help="the run that others are compared with; the first by name if left out")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    folders = sorted(found.parent for root in options.kept for found in root.glob("*/done.json"))
+    folders = sorted(found.parent for root in options.kept for found in root.glob(f"*/{RUN_FILE}"))
     half = options.model_precision == "bfloat16"
     with torch.autocast("cpu", torch.bfloat16, enabled=half):
         files = measure(folders, options.tokens, f"recovery-{options.tokens}-{options.model_precision}.npz")

@@ -21,7 +21,7 @@ class ProductTypes(TorchDispatchMode):
     """Remembers the types that matrix products of at least two rows and columns were made in."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.seen: list[torch.dtype] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
