@@ -24,6 +24,7 @@ _HEADLINES = {
               "kept_edges"),
     "prune": ("replacement_score", "completeness_score", "kept_nodes", "kept_edges"),
     "intervene": ("delta_logit_difference", "predicted_delta", "kl", "baseline.probability", "outcome.probability"),
+    "reproduce": ("behaviours.accuracy", "behaviours.hypotheses.value"),
     "validate": ("pearson_predicted", "spearman_predicted", "slope_predicted", "pearson_influence", "swaps.pearson",
                  "faithfulness", "completeness", "controls.mean_absolute_effect"),
 }  # fmt: skip

@@ -57,6 +57,7 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> Origin:
     with Project.create(directory / "project", describe_model(model, "cpu"), "0.1.0") as project:
         context = Context(project)
         run(context, "baseline", directory=str(directory / "behaviours"), max_new_tokens=2)
+        run(context, "reproduce", directory=str(directory / "behaviours"))
         text = {"corpus": str(directory / "texts"), "context_length": 12, "tokens": 700}
         run(context, "train", layers="0", features=32, l0=4, batch_size=32, epochs=1, **text)
         traced = run(context, "trace", prompt="w5 w17 w44 w3", dictionary="sae", target="w9", max_nodes=10)
@@ -124,6 +125,8 @@ def test_given_the_files_are_gone_when_verified_then_those_in_the_pack_are_read(
     assert by_hash["altered"] == [] and by_hash["moved"] == 0
     assert outcomes(by_hash)["baseline"] == ("computed", "") and outcomes(by_hash)["import"] == ("computed", "")
     assert "is not on this machine" in outcomes(by_hash)["train"][1]
+    on_stored = outcomes(verify(origin.by_hash))
+    assert on_stored["baseline"] == on_stored["reproduce"] == ("computed", "") and on_stored["train"][0] == "kept"
     whole = verify(origin.whole, from_scratch=True)
     assert whole["verified"] and whole["skipped"] == 0
     assert {outcome for outcome, _ in outcomes(whole).values()} == {"computed"}
