@@ -20,7 +20,9 @@ from tasks.params import option
 if TYPE_CHECKING:
     from store.project import Project
     from tasks.context import Context
+    from tasks.dictionaries.corpus_text import CorpusText
     from tasks.dictionaries.shards import Shard
+    from tasks.model.language_model import LanguageModel
 
 SHARD_BYTES = 1 << 26
 """About how large a shard becomes."""
@@ -37,6 +39,12 @@ class Params(_Params):
     validation_share: float = option(0.1, "Share of the documents kept from training.", gt=0.0, le=0.5)
     dtype: Literal["bfloat16", "float32"] = option("bfloat16", "How h is stored; bfloat16 keeps 8 bits of mantissa.")
     seed: int = option(0, "Decides the split and the order of documents.", ge=0)
+
+    def text(self, model: LanguageModel) -> CorpusText:
+        """What is read: the same windows whenever it is read."""
+        from tasks.dictionaries.corpus_text import CorpusText
+
+        return CorpusText(model, self.corpus, self.context_length, self.tokens, self.validation_share, self.seed)
 
 
 @dataclass(frozen=True)
@@ -88,7 +96,7 @@ class Result:
 
 def run(params: Params, context: Context) -> Result:
     """Stream h to shards. The disk is asked for room before the model runs."""
-    from tasks.dictionaries.corpus_text import SPLITS, CorpusText
+    from tasks.dictionaries.corpus_text import SPLITS
     from tasks.dictionaries.layer_choice import chosen_layers
     from tasks.dictionaries.shards import DTYPES, ShardWriter
     from tasks.model.hidden import stream_hidden
@@ -97,7 +105,7 @@ def run(params: Params, context: Context) -> Result:
     layers = chosen_layers(model, params.layers)
     row_bytes = model.d_mlp * DTYPES[params.dtype].itemsize
     check_room(context.project.directory, params.tokens * len(layers) * row_bytes)
-    text = CorpusText(model, params.corpus, params.context_length, params.tokens, params.validation_share, params.seed)
+    text = params.text(model)
     text.require(*SPLITS)
     content_hash = text.content_hash()
     writer = ShardWriter(context.project.files, DTYPES[params.dtype], max(1, SHARD_BYTES // row_bytes))

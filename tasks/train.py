@@ -71,7 +71,7 @@ class Params(_Params):
     )
     checkpoint_steps: int = option(100, "Steps between checkpoints of a layer.", unit="steps", ge=1)
     recovery_tokens: int = option(
-        0, "Held-out tokens to measure CE recovered on, five times a run, when streaming.", unit="tokens", ge=0
+        0, "Held-out tokens to measure CE recovered on, five times a run.", unit="tokens", ge=0
     )
     seed: int = option(0, "Decides initial weights, the order of tokens, and the split when streaming.", ge=0)
     name: str = option("sae", "What the set is called from now on.")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from store import jobs
 from store.errors import BadInput
 from store.project import Project
+from tasks import capture
 from tasks.context import Context
 from tasks.dictionaries.activations import Activations, CapturedActivations
 from tasks.dictionaries.corpus_text import SPLITS, CorpusText
@@ -99,8 +100,22 @@ def _from_capture(params: Params, context: Context) -> SetRun:
     expected = _expected(params, context, plan, [[layer] for layer in whole.layers], held, whole.n_rounds, 0.0)
     return SetRun(
         params, context, whole.layers, whole.n_rows, plan, expected,
-        lambda group: CapturedActivations.open(context.project, params.capture, group, params.buffer_bytes), None,
+        lambda group: CapturedActivations.open(context.project, params.capture, group, params.buffer_bytes),
+        _captured_text(context, params.capture) if params.recovery_tokens else None,
     )  # fmt: skip
+
+
+def _captured_text(context: Context, capture_id: int) -> CorpusText:
+    """The text that a capture was made from, whose held-out documents are the capture's; refused if it has changed."""
+    sql = "SELECT params, corpus_hash FROM job JOIN capture ON job.id = job_id WHERE capture.id = ?"
+    ((made_with, corpus_hash),) = context.project.db.execute(sql, [capture_id]).fetchall()
+    text = capture.Params.model_validate_json(made_with).text(context.model)
+    if text.content_hash() != corpus_hash:
+        raise BadInput(
+            f"the text that capture {capture_id} was made from has changed, and CE recovered is measured on it",
+            "leave out --recovery-tokens, or capture again",
+        )
+    return text
 
 
 def _streamed(params: Params, context: Context) -> SetRun:

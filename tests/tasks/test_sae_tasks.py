@@ -383,13 +383,3 @@ def test_layers_in_groups_that_fit_the_memory_come_out_as_if_trained_together(pr
     for layer, tensors in expected.items():
         assert all(torch.equal(tensor, found[layer][name]) for name, tensor in tensors.items()), layer
     assert {"memory_bytes", "disk_bytes", "seconds"} == set(grouped["plan"]["measured"])
-
-
-def test_streamed_training_measures_ce_recovered_on_the_way(project: Project) -> None:
-    options: dict[str, Any] = SMALL | {"tokens": 900, "layers": "2", "recovery_tokens": 60, "epochs": 4}
-    document = sae_project.run(project, "train", **options)
-    [layer] = document["layers"]
-    assert len(layer["ce_curve"]) == len([each for each in layer["curve"]["ce_recovered"] if each is not None]) >= 1
-    assert layer["ce_curve"][-1][0] == layer["tokens"]
-    later = sae_project.run(project, "evaluate", tokens=60, window=80)
-    assert layer["ce_curve"][-1][1] == pytest.approx(later["layers"][0]["ce_recovered"], abs=1e-3)
