@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 ON_STORED = frozenset({"baseline", "evaluate", "trace", "intervene", "validate", "prune", "heads", "qk", "reproduce"})
 """Jobs that are computed again on the dictionaries and graphs of the pack; the others made these, at length.
 
-A `reproduce` takes the pack's baselines, graphs and validations, which are jobs of their own, and measures its hypotheses
-again; one of several behaviours is made of one job each.
+A `reproduce` takes the pack's baselines, graphs and validations, jobs of their own, and measures its hypotheses again;
+one of several behaviours is made of one job each.
 """
 Outcome = Literal["computed", "kept", "skipped", "failed"]
 

@@ -122,6 +122,15 @@ def _facts(behaviour: Document) -> Iterator[str]:
             f"{verdicts['contradicted']} contradicted; the kept circuit alone is "
             f"{number(each['faithfulness'])} faithful (1 is the whole model)."
         )
+        removed = [group for group in each.get("supernodes", []) if group["measured_effect"] is not None]
+        if removed:
+            yield "Its largest supernodes, each removed as one (nats): " + "; ".join(map(_supernode, removed)) + "."
+
+
+def _supernode(group: Document) -> str:
+    """What was predicted of a supernode, and what came of removing it."""
+    numbers = [signed(group[f"{name}_effect"], 2) for name in ("predicted", "measured", "control")]
+    return f"{group['features']} features, predicted {numbers[0]}, measured {numbers[1]}, as many others {numbers[2]}"
 
 
 def report_page(document: Document, figures: Mapping[int, str]) -> str:

@@ -33,6 +33,10 @@ HYPOTHESIS: dict[str, Any] = {
 }  # fmt: skip
 VALIDATION = {
     "graph": 7, "job": 3, "spearman_predicted": 0.941, "faithfulness": 0.12, "sizes": [0.001, 0.01, 0.1, 1.0],
+    "supernodes": [
+        {"features": 3, "predicted_effect": 0.61, "measured_effect": 0.58, "control_effect": -0.02},
+        {"features": 0, "predicted_effect": None, "measured_effect": None, "control_effect": None},
+    ],
     "verdicts": {"confirmed": 23, "weak": 1, "contradicted": 0, "untested": 5},
     "curves": {"predicted_effect": {"faithfulness": [0.0, 0.1, 0.5, 1.0]}, "random": {"faithfulness": [0, 0, 0, 1]}},
 }  # fmt: skip
@@ -67,7 +71,8 @@ def test_given_every_outcome_and_verdict_when_marked_then_each_has_a_mark() -> N
 
 def test_given_a_document_when_reported_then_every_verdict_stands_with_its_numbers() -> None:
     for text in (report_markdown(document()), report_page(document(), {7: "<svg/>"})):
-        for word in ("partly", "model can", "because of lacking", "0.750", "+4.50", "−3.25", "0.31 of the way",
+        for word in ("3 features, predicted +0.61, measured +0.58, as many others −0.02.", "partly", "model can",
+                     "because of lacking", "0.750", "+4.50", "−3.25", "0.31 of the way",
                      "a state lies between", "23 confirmed", "0.941", "0.17", "L1/2@-1", "75 %"):  # fmt: skip
             assert word in text, word
     assert report_page(document(), {7: "<svg/>"}).count("data:image/svg+xml;base64,") == 1
