@@ -10,6 +10,10 @@ import struct
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
+from numpy.typing import NDArray
 
 from store.errors import Damaged
 
@@ -21,6 +25,8 @@ _HEAD = struct.Struct("<BfIIfB")
 _LEVELS = 254
 _UNKNOWN = 255
 _MOST = 255
+_EFFORT = 6
+"""Of zlib: 9 takes three times as long for 1 % less."""
 
 
 @dataclass(frozen=True)
@@ -43,14 +49,15 @@ def pack_contexts(contexts: Sequence[Context]) -> bytes:
     """
     if len(contexts) > _MOST or any(len(context.tokens) > _MOST for context in contexts):
         raise ValueError("a blob holds 255 contexts of 255 tokens at most")
-    finite = [value for context in contexts for value in context.values if math.isfinite(value)]
-    scale = max(finite, default=0.0)
-    packed = bytes([len(contexts)])
+    values = np.fromiter(chain.from_iterable(context.values for context in contexts), dtype=np.float64)
+    scale, levels = _levels(values)
+    packed, done = bytes([len(contexts)]), 0
     for context in contexts:
         n = len(context.tokens)
         packed += _HEAD.pack(n, scale, context.document, context.position, context.activation, context.at)
-        packed += struct.pack(f"<{n}I", *context.tokens) + bytes(_level(value, scale) for value in context.values)
-    return zlib.compress(packed, 9)
+        packed += struct.pack(f"<{n}I", *context.tokens) + levels[done : done + n]
+        done += n
+    return zlib.compress(packed, _EFFORT)
 
 
 def unpack_contexts(packed: bytes) -> list[Context]:
@@ -88,7 +95,11 @@ def texts_of(contexts: Sequence[Context], texts: Mapping[int, str]) -> list[dict
     ]
 
 
-def _level(value: float, scale: float) -> int:
-    if not math.isfinite(value):
-        return _UNKNOWN
-    return min(_LEVELS, max(1, round(value / scale * _LEVELS))) if value > 0 else 0
+def _levels(values: NDArray[np.float64]) -> tuple[float, bytes]:
+    """(the largest that is finite, each in steps of it)."""
+    finite = np.isfinite(values)
+    scale = float(values.max(initial=-np.inf, where=finite)) if finite.any() else 0.0
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        steps = np.rint(values / scale * _LEVELS).clip(1, _LEVELS)
+    steps = np.where(values > 0, steps, 0)
+    return scale, np.where(finite, steps, _UNKNOWN).astype(np.uint8).tobytes()

@@ -29,6 +29,8 @@ Ids = NDArray[np.int64]
 SORTS = ("place", "density", "rarity", "maximum", "label")
 """By layer and number; most frequent first; rarest first, silent ones last; strongest first; labels from A to Z."""
 _INSTRUCTIONS_BETWEEN_LOOKS = 1000
+_MOST_LISTED = 20_000
+"""Features that fire on a token, beyond which a list in order looks each one up."""
 _LABELLED = "SELECT id FROM feature WHERE label != ''"
 _STARRED = """SELECT starred.id FROM star CROSS JOIN feature AS starred
     ON starred.dictionary_id = star.dictionary_id AND starred.feature = star.feature"""
@@ -146,13 +148,12 @@ def _member(ids: Collection[int]) -> _Condition:
 def _fires_on(db: Database, tokens: Sequence[str]) -> _Condition:
     """Of a rare token the ids are listed first; of a frequent one each feature is looked up."""
     marks = ", ".join("?" * len(tokens))
-    sql = f"SELECT count(*) FROM (SELECT 1 FROM fires_on WHERE token IN ({marks}) LIMIT {FEW + 1})"
-    if db.execute(sql, list(tokens)).fetchone()[0] <= FEW:
-        listing = f"SELECT DISTINCT feature_id FROM fires_on WHERE token IN ({marks})"
+    listing = f"SELECT DISTINCT feature_id FROM fires_on WHERE token IN ({marks})"
+    sql = f"SELECT count(*) FROM (SELECT 1 FROM fires_on WHERE token IN ({marks}) LIMIT {_MOST_LISTED + 1})"
+    if db.execute(sql, list(tokens)).fetchone()[0] <= _MOST_LISTED:
         return _Condition(f"feature.id IN ({listing})", tuple(tokens), listing)
-    return _Condition(
-        f"EXISTS (SELECT 1 FROM fires_on WHERE token IN ({marks}) AND feature_id = +feature.id)", tuple(tokens)
-    )
+    one_by_one = f"EXISTS (SELECT 1 FROM fires_on WHERE token IN ({marks}) AND feature_id = +feature.id)"
+    return _Condition(one_by_one, tuple(tokens), listing)
 
 
 def _in_order(

@@ -116,12 +116,13 @@ def _having(db: Database, index: str, match: str, among: Among, limit: int) -> l
     if (bounds := _bounds(db, among)) is not None:
         conditions.append(f"{index}.rowid BETWEEN ? AND ?")
         values += bounds
-    if among.where or not among.all_dictionaries:
+    where = among.where.replace("feature.id", f"{index}.rowid")
+    if not among.all_dictionaries:
+        where += f" AND feature.dictionary_id IN ({', '.join(map(str, among.dictionaries)) or 'NULL'})"
+    if "feature." in where:  # the row is read only for what it alone says
         source += f" CROSS JOIN feature ON feature.id = {index}.rowid"
-        chosen = f"feature.dictionary_id IN ({', '.join(map(str, among.dictionaries)) or 'NULL'})"
-        conditions.append(f"{chosen} {among.where}")
-        values += among.values
-    sql = f"SELECT {index}.rowid {source} WHERE {' AND '.join(conditions)} LIMIT {limit}"
+    sql = f"SELECT {index}.rowid {source} WHERE {' AND '.join(conditions)}{where} LIMIT {limit}"
+    values += among.values
     return [row[0] for row in db.execute(sql, values).fetchall()]
 
 

@@ -58,6 +58,7 @@ class Context:
     """Writes a point of a curve to the job that runs."""
     _model: LanguageModel | None = None
     _before_use: Callable[[LanguageModel], None] | None = None
+    _when_saved: list[Callable[[], object]] = field(default_factory=list)
 
     @property
     def model(self) -> LanguageModel:
@@ -98,6 +99,18 @@ class Context:
         """Add a point to a curve of the running job, for whoever watches it; nothing where there is no job."""
         if self.keep_point is not None:
             self.keep_point(curve, values)
+
+    def when_saved(self, action: Callable[[], object]) -> None:
+        """Do this once the result of the running task is stored for good; never if it is not."""
+        self._when_saved.append(action)
+
+    @contextmanager
+    def saving(self) -> Iterator[None]:
+        """Around a task and the transaction that stores its result: afterwards does what `when_saved` was told."""
+        self._when_saved.clear()
+        yield
+        for action in self._when_saved:
+            action()
 
     def check(self) -> None:
         """Raise `Cancelled` if the person asked to stop. Call it between batches (`stage` does)."""

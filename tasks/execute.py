@@ -91,7 +91,7 @@ def run_claimed(job_id: int, context: Context, stopped_as: Callable[[], jobs.End
 def _work(run: _Run, work: Task, params: Params, context: Context) -> dict[str, Any]:
     """Do the work of a running job; its rows and its `succeeded` are one transaction."""
     project = context.project
-    with _progress_to_row(context, run.job_id), run.watch.over(work.kind, params, context):
+    with context.saving(), _progress_to_row(context, run.job_id), run.watch.over(work.kind, params, context):
         result = work.run(params, context)
         with project.transaction():
             saved = result.save(project, run.job_id)

@@ -74,7 +74,7 @@ def _stored(project: Project, record: FeatureRecord, n: int) -> list[tuple[int, 
 def decoder_neighbours(project: Project, record: FeatureRecord, n: int) -> list[tuple[int, float]]:
     """(feature, cosine) of the features of the same layer whose decoder rows point the same way, largest first."""
     layers = {each.layer: each for each in dictionaries.find(project.db, record.dictionary)}
-    path = project.files.verify(layers[record.layer].file)
+    path = project.files.verify(layers[record.layer].weights)
     cosines: list[Floats] = []
     try:
         with safe_open(path, framework="np") as file:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from tasks.context import Context
     from tasks.dictionaries.coverage import Coverage
     from tasks.dictionaries.dictionary_set import DictionarySet
+    from tasks.dictionaries.protocol import Dictionary
+    from tasks.model.language_model import LanguageModel
 
 _CUTS = 16
 _SHARES = (0.01, 0.1, 0.25, 0.5, 0.75)
@@ -64,23 +66,22 @@ class Result:
 
 def run(params: Params, context: Context) -> Result:
     """What the index says, duplicates from the weights, and coverage from one pass over held-out text."""
-    from tasks.dictionaries.loading import NEURONS, dictionary_ids, refuse_transcoders
-    from tasks.indexed_text import indexed_text
+    from tasks.dictionaries.loading import NEURONS, dictionary_ids
+    from tasks.indexing.indexed_text import indexed_text
 
-    if params.dictionary == NEURONS:
-        raise BadInput("neurons are their own dictionary", "name a trained set")
-    refuse_transcoders(params.dictionary, "features quality")
     held = context.dictionary_set(params.dictionary)
     text = indexed_text(context.project, params.dictionary, context.model)
-    layers = context.model.parse_layers(params.layers) if params.layers.strip() else sorted(held.layers)
     ids = dictionary_ids(context.project, params.dictionary)
+    there = sorted(set(held.layers) & set(ids))
+    layers = context.model.parse_layers(params.layers) if params.layers.strip() else there
     held = held.only(layers)
-    rows = {layer: indexed_rows(context.project, ids[layer]) for layer in layers}
+    everywhere = params.dictionary == NEURONS
+    rows = {layer: indexed_rows(context.project, ids.get(layer, 0), everywhere=everywhere) for layer in layers}
     coverage = _coverage(params, context, held, rows, text) if params.tokens else {}
     documents = []
     with context.stage("comparing write vectors", len(layers), "layers") as stage:
         for layer in layers:
-            documents.append(_layer_document(params, held, layer, rows[layer], coverage.get(layer)))
+            documents.append(_layer_document(params, context.model, held[layer], rows[layer], coverage.get(layer)))
             stage.advance()
     thresholds = {name: getattr(params, name) for name in ("dense", "ultra_dense", "alike", "bound")}
     return Result(
@@ -94,8 +95,11 @@ def run(params: Params, context: Context) -> Result:
     )
 
 
-def indexed_rows(project: Project, dictionary_id: int) -> list[IndexedRow]:
-    """The features of one layer in their order; `BadInput` if none is indexed."""
+def indexed_rows(project: Project, dictionary_id: int, *, everywhere: bool = False) -> list[IndexedRow]:
+    """The features of one layer in their order; `BadInput` if none is indexed.
+
+    `everywhere`: they are neurons, not zero on any token, and their density is the share above zero.
+    """
     sql = """SELECT feature, density, mean, coalesce(standard_deviation, 0.0), packed, sampled FROM feature
         LEFT JOIN context ON context.feature_id = feature.id
         LEFT JOIN feature_detail ON feature_detail.feature_id = feature.id
@@ -105,7 +109,8 @@ def indexed_rows(project: Project, dictionary_id: int) -> list[IndexedRow]:
     for feature, density, mean, deviation, strongest, sampled in project.db.execute(sql, [dictionary_id]).fetchall():
         packed = sampled or strongest
         token, share = _most_frequent(contexts.unpack_contexts(packed) if packed else [], texts)
-        found.append(IndexedRow(feature, density, density * (mean**2 + deviation**2), token, share))
+        not_zero = 1.0 if everywhere else density
+        found.append(IndexedRow(feature, density, not_zero * (mean**2 + deviation**2), token, share))
     if not found:
         raise BadInput("that layer is not indexed", "`workbench index` describes its features")
     return found
@@ -137,17 +142,20 @@ def _most_frequent(examples: Iterable[contexts.Context], texts: dict[int, str]) 
 def _coverage(
     params: Params, context: Context, held: DictionarySet, rows: dict[int, list[IndexedRow]], text: Any
 ) -> dict[int, Coverage]:
-    """One pass over held-out text for all layers."""
+    """One pass over held-out text for all layers. Of a transcoder it is the MLP's output that is explained."""
     from tasks.dictionaries.corpus_text import CorpusText
+    from tasks.dictionaries.protocol import Site
     from tasks.model.hidden import stream_hidden
 
     assert isinstance(text, CorpusText)
     layers = sorted(held.layers)
     measured = {layer: _measure(held, layer, rows[layer]) for layer in layers}
+    of_input = held[layers[0]].reads is Site.MLP_INPUT
+    windows = text.validation_windows(params.tokens)
     with context.stage("measuring coverage", params.tokens, "tokens") as stage:
-        for streamed in stream_hidden(context.model, text.validation_windows(params.tokens), layers):
-            for layer, h in streamed.hidden.items():
-                measured[layer].add(h)
+        for streamed in stream_hidden(context.model, windows, layers, "mlp" if of_input else "down"):
+            for layer, x in streamed.hidden.items():
+                measured[layer].add(x, context.model.layers[layer].mlp if of_input else None)
             stage.advance(streamed.n_rows)
     return measured
 
@@ -169,14 +177,15 @@ def _measure(held: DictionarySet, layer: int, rows: list[IndexedRow]) -> Coverag
 
 
 def _layer_document(
-    params: Params, held: DictionarySet, layer: int, rows: list[IndexedRow], coverage: Coverage | None
+    params: Params, model: LanguageModel, dictionary: Dictionary, rows: list[IndexedRow], coverage: Coverage | None
 ) -> dict[str, Any]:
     from tasks.dictionaries.coverage import alike, in_pairs
 
-    pairs = alike(held[layer], params.alike)
+    layer = dictionary.layer
+    pairs = alike(model, dictionary, params.alike)
     dense = sorted((row for row in rows if row.density > params.dense), key=lambda row: -row.density)
     bound = sorted((row for row in rows if row.token_share >= params.bound), key=lambda row: -row.mean_square)
-    cuts = cuts_of(held[layer].n_features)
+    cuts = cuts_of(dictionary.n_features)
     explained = coverage.explained() if coverage else []
     return {
         "layer": layer,

@@ -66,7 +66,7 @@ class Result:
     state_bytes: tuple[int, int]
     """What the state of the pass took at its end: what adds up, and the examples."""
     parts: list[str]
-    """The part files that were joined, if any."""
+    """The part files that were joined, if any; they are removed when the index is stored."""
 
     def save(self, project: Project, job_id: int) -> dict[str, Any]:
         """The rows of tables `feature`, `feature_detail`, `example`, `context` and the search index, in place of older
@@ -140,6 +140,7 @@ def run(params: Params, context: Context) -> Result | PartResult:
     layers = _layers(params, context.model, held)
     if params.merge:
         state, parts = _joined(params, context)
+        context.when_saved(lambda: _remove_parts(context.project, parts))
     else:
         state, parts = _read(params, context, held, layers, share), []
     if share.of > 1:
@@ -194,6 +195,12 @@ def _joined(params: Params, context: Context) -> tuple[TextPass, list[str]]:
     return state, [path.relative_to(project.directory).as_posix() for path in paths]
 
 
+def _remove_parts(project: Project, parts: Sequence[str]) -> None:
+    """What was joined is not needed again."""
+    for part in parts:
+        (project.directory / part).unlink(missing_ok=True)
+
+
 def _part_result(params: Params, context: Context, share: Share, state: TextPass) -> PartResult:
     from tasks.indexing.text_pass import write_part
 
@@ -234,20 +241,17 @@ def _key(params: Params, project: Project, *, with_source: bool) -> str:
 def feature_card(project: Project, model: LanguageModel, name: str, dictionary: str | None = None) -> FeatureCard:
     """The card of an indexed feature such as `L12/345`, its contexts read again from the corpus that was indexed.
 
-    Raises `BadInput` for a name that is none, `Missing` for a feature that is not indexed.
+    Raises `BadInput` for a name that is none or a corpus that has changed since (with both hashes), `Missing` for a
+    feature that is not indexed.
     """
     from store.features import find
     from tasks.corpora.tokens import ContextReader
+    from tasks.indexing.indexed_text import indexed_text
 
     record = find(project.db, name, dictionary)
-    sql = (
-        "SELECT params FROM job WHERE kind = 'index' AND state = 'succeeded'"
-        " AND json_extract(params, '$.dictionary') = ? ORDER BY id DESC LIMIT 1"
-    )
-    row = project.db.execute(sql, [record.dictionary]).fetchone()
-    if row is None:
+    if not record.examples:
         return FeatureCard(record, [])
-    reader = ContextReader(model, corpus_text(project, json.loads(row[0]), model).corpus)
+    reader = ContextReader(model, indexed_text(project, record.dictionary, model).corpus)
     reader.prefetch(example.document for example in record.examples)
     return FeatureCard(record, [_context(model, reader, example) for example in record.examples])
 

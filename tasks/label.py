@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import field_validator
 
 from store import labels
-from store.errors import BadInput, WorkbenchError
+from store.errors import Missing, WorkbenchError
 from tasks.params import Params as _Params
 from tasks.params import option
 
@@ -96,13 +96,10 @@ def run(params: Params, context: Context) -> Result:
 
     A feature that has a label is left out, so the same command again continues where one was stopped.
     """
-    from tasks.dictionaries.loading import NEURONS, refuse_transcoders
-    from tasks.indexed_text import indexed_text
+    from tasks.indexing.indexed_text import indexed_text
     from tasks.labelling.evidence import EvidenceReader
 
-    if params.dictionary == NEURONS:
-        raise BadInput("neurons are never silent, so no text is without them", "name a trained set")
-    refuse_transcoders(params.dictionary, "label")
+    _require_index(params.dictionary, context.project)
     records = _chosen(params, context.project)
     judge = _judge(params, context)
     result = Result(params, judge.name, len(records))
@@ -110,7 +107,8 @@ def run(params: Params, context: Context) -> Result:
         return result
     text = indexed_text(context.project, params.dictionary, context.model)
     with context.stage("reading text at random", 1, "pass") as stage:
-        reader = EvidenceReader(text, context.dictionary_set(params.dictionary), records, params.sample, params.seed)
+        held, drawn = context.dictionary_set(params.dictionary), _drawn(context.project, records)
+        reader = EvidenceReader(text, held, records, params.sample, params.seed, drawn)
         stage.advance()
     with context.stage("labelling features", len(records), "features") as stage:
         for record, outcome in _outcomes(params, records, reader, judge):
@@ -162,6 +160,26 @@ def _written(project: Project, record: FeatureRecord, found: _Labelled, judge: J
         labels.set_scores(project.db, record.id, found.scores)
     scores = [score.document() for score in found.scores]
     return {"feature": record.name, "label": found.label, "before": record.label, "scores": scores}
+
+
+def _require_index(dictionary: str, project: Project) -> None:
+    """`Missing` if no feature of the set is described."""
+    sql = "SELECT 1 FROM feature JOIN dictionary ON dictionary.id = dictionary_id WHERE name = ? LIMIT 1"
+    if project.db.execute(sql, [dictionary]).fetchone() is None:
+        fault = f"the set {dictionary!r} is not indexed"
+        raise Missing(fault, f"`workbench index --dictionary {dictionary}` describes its features")
+
+
+def _drawn(project: Project, records: list[FeatureRecord]) -> dict[str, list[tuple[int, int]]]:
+    """The places that the index drew from all activations of each feature, strongest first."""
+    from store.feature_details import find_detail
+
+    found = {record.name: find_detail(project.db, record.id) for record in records}
+    return {
+        name: [(each.document, each.position) for each in detail.sampled if each.activation > 0]
+        for name, detail in found.items()
+        if detail is not None
+    }
 
 
 def _chosen(params: Params, project: Project) -> list[FeatureRecord]:

@@ -46,7 +46,7 @@ def load_stored_layer(
     project: Project, record: dictionaries.DictionaryRecord, device: torch.device = CPU
 ) -> SparseAutoencoder:
     """The SAE of one row, its file checked against the row's hash; `Damaged` names the file."""
-    return load_autoencoder(project.files.verify(record.file), record.layer, record.config, device)
+    return load_autoencoder(project.files.verify(record.weights), record.layer, record.config, device)
 
 
 def refuse_transcoders(name: str, command: str) -> None:

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from tasks.dictionaries.neurons import Neurons
 from tasks.dictionaries.protocol import Dictionary, Site
 from tasks.model.language_model import LanguageModel
 
@@ -30,9 +31,10 @@ def token_weights(model: LanguageModel, dictionary: Dictionary, top: int = 10) -
     unembedding = model.unembedding_weight.float()
     mean = unembedding.mean(0)
     for features in torch.arange(dictionary.n_features, device=model.device).split(_FEATURES_AT_ONCE):
-        logits = (folded := _folded(model, dictionary, features)) @ unembedding.T - (folded @ mean)[:, None]
+        folded = _folded(model, dictionary, features)
+        logits, shift = folded @ unembedding.T, (folded @ mean)[:, None]  # a shift of all ranks them as they are
         up, down = logits.topk(top, dim=1), logits.topk(top, dim=1, largest=False)
-        kept.append((up.indices.cpu(), up.values.cpu(), down.indices.cpu(), down.values.cpu()))
+        kept.append(tuple(each.cpu() for each in (up.indices, up.values - shift, down.indices, down.values - shift)))
     return TokenWeights(*(torch.cat(column) for column in zip(*kept, strict=True)))
 
 
@@ -51,3 +53,11 @@ def stream_writes(model: LanguageModel, dictionary: Dictionary, features: Int[Te
     if parts.mlp_output_norm is not None:
         vectors = vectors * model.norm_weight(parts.mlp_output_norm).float()
     return vectors
+
+
+def compared_writes(model: LanguageModel, dictionary: Dictionary, features: Int[Tensor, " n"]) -> Float[Tensor, "n d"]:
+    """The vectors by which features are alike: where the dictionary writes, or of neurons, which are orthogonal there,
+    in the residual stream."""
+    if isinstance(dictionary, Neurons):
+        return stream_writes(model, dictionary, features)
+    return dictionary.write_vectors(features).float()

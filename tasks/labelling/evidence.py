@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from random import Random
@@ -10,15 +10,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from numpy.typing import NDArray
+from torch import Tensor
 
 from tasks.corpora import Document
 from tasks.corpora.tokens import TokenBatch, cut, document_tokens, prefix_tokens
 from tasks.dictionaries.corpus_text import CorpusText
 from tasks.dictionaries.dictionary_set import DictionarySet
-from tasks.labelling.passages import Evidence, Passage, divided
+from tasks.dictionaries.neurons import Neurons
+from tasks.dictionaries.protocol import Dictionary, Site
+from tasks.labelling.passages import MARKED_ABOVE, Evidence, Passage, divided
 from tasks.labelling.scoring import JudgeFailed
-from tasks.model.hidden import kept_positions, stream_hidden
+from tasks.model.hidden import Place, kept_positions, stream_hidden
 
 if TYPE_CHECKING:
     from store.features import FeatureRecord
@@ -47,13 +51,24 @@ class EvidenceReader:
     """Reads evidence of some features of one dictionary set; the random text is run through the model once for all."""
 
     def __init__(
-        self, text: CorpusText, held: DictionarySet, records: Sequence[FeatureRecord], n_sample: int, seed: int
+        self,
+        text: CorpusText,
+        held: DictionarySet,
+        records: Sequence[FeatureRecord],
+        n_sample: int,
+        seed: int,
+        drawn: Mapping[str, Sequence[tuple[int, int]]] | None = None,
     ) -> None:
-        """Run about `n_sample` tokens of `text`, held-out documents first, and keep what the features do there."""
+        """Run about `n_sample` tokens of `text`, held-out documents first, and keep what the features do there.
+
+        `drawn` are by a feature's name the places (document, position) that the index drew from all its activations.
+        """
         self._text, self._held, self._seed = text, held, seed
         self._model = text.model
         self._prefix = prefix_tokens(self._model)
+        self._drawn = drawn or {}
         wanted = {example.document for record in records for example in record.examples}
+        wanted |= {document for places in self._drawn.values() for document, _ in places}
         found = text.corpus.read(wanted)
         self._documents = {index: document_tokens(self._model, words) for index, words in found.items()}
         self._token_texts: dict[int, str] = {}
@@ -61,13 +76,18 @@ class EvidenceReader:
             layer: sorted({record.feature for record in records if record.layer == layer})
             for layer in sorted({record.layer for record in records})
         }
+        self._floors = {layer: _floors(held[layer], layer, records, chosen) for layer, chosen in self._chosen.items()}
+        self._at: Place = "mlp" if held[next(iter(self._chosen))].reads is Site.MLP_INPUT else "down"
         self._stretches: list[_Stretch] = []
         self._values = self._read_sample(n_sample)
 
     def read(self, record: FeatureRecord, n_shown: int, n_held_out: int) -> Evidence:
         """What is shown and what is held out of one feature; `JudgeFailed` if there is too little."""
-        examples = self._around_examples(record)
-        if 2 * sum(passage.peak > 0 for passage in examples) < len(examples):
+        floor = float(self._floors[record.layer][self._chosen[record.layer].index(record.feature)])
+        places = [(each.document, each.position) for each in record.examples if each.activation > floor]
+        examples = [passage for passage in self._around(record, places) if passage.peak > 0]
+        drawn = [passage for passage in self._around(record, self._drawn.get(record.name, ())) if passage.peak > 0]
+        if 2 * len(examples) < len(places):
             fault = f"{record.name} is not active where its index says"
             raise JudgeFailed(fault, "the text or the dictionary has changed since; run `workbench index` again")
         sampled = self._sampled(record)
@@ -77,8 +97,8 @@ class EvidenceReader:
         active = [passage for passage in sampled if passage.peak > 0]
         draw.shuffle(active)
         evidence = divided(
-            _apart([*examples, *active[:_SAMPLE_MOST_ACTIVE]]), inactive, n_shown, n_held_out
-        )  # the strongest of the index, and weaker ones as they come
+            _apart([*examples, *drawn, *active[:_SAMPLE_MOST_ACTIVE]]), inactive, n_shown, n_held_out
+        )  # the strongest of the index, those it drew, and others as they come
         if len(evidence.shown) < _LEAST_SHOWN or len(evidence.active) < _LEAST_HELD_OUT:
             n = len(evidence.shown) + len(evidence.active)
             raise JudgeFailed(f"{record.name} has {n} examples, too few to hold some out", "index more tokens")
@@ -111,10 +131,9 @@ class EvidenceReader:
             if each.last - each.first > PASSAGE_TOKENS // 3
         ]
 
-    def _around_examples(self, record: FeatureRecord) -> list[Passage]:
-        """The stretches around the examples of the index, run as the index ran them, strongest first."""
+    def _around(self, record: FeatureRecord, places: Sequence[tuple[int, int]]) -> list[Passage]:
+        """The stretches around places of the index (document, position), run as the index ran them, in their order."""
         column = self._chosen[record.layer].index(record.feature)
-        places = [(example.document, example.position) for example in record.examples]
         windows = [(window, at) for place, at in places if (window := self._window_of(place, at)) is not None]
         if not windows:
             return []
@@ -140,13 +159,14 @@ class EvidenceReader:
     def _run(self, batch: TokenBatch, layers: Sequence[int] | None = None) -> dict[int, NDArray[np.float32]]:
         """Layer -> values [rows, chosen features] of one batch."""
         chosen = list(self._chosen) if layers is None else list(layers)
-        [rows] = stream_hidden(self._model, [batch], chosen)
+        [rows] = stream_hidden(self._model, [batch], chosen, self._at)
         found = {}
         with torch.no_grad():
             for layer in chosen:
                 held = self._held[layer]
                 z = held.encode(rows.hidden[layer].to(held.write_bias.device))
-                found[layer] = z[:, self._chosen[layer]].float().clamp_min(0).cpu().numpy()
+                values = z[:, self._chosen[layer]].float().clamp_min(0).cpu()
+                found[layer] = torch.where(values > self._floors[layer], values, 0).numpy()
         return found
 
     def _texts(self, tokens: Sequence[int]) -> tuple[str, ...]:
@@ -154,6 +174,15 @@ class EvidenceReader:
             if token not in self._token_texts:
                 self._token_texts[token] = self._model.token_text(token)
         return tuple(self._token_texts[token] for token in tokens)
+
+
+def _floors(
+    dictionary: Dictionary, layer: int, records: Sequence[FeatureRecord], features: Sequence[int]
+) -> Float[Tensor, " some"]:
+    """What each feature must exceed to count as active: a neuron, which is never silent, a share of its maximum."""
+    share = MARKED_ABOVE if isinstance(dictionary, Neurons) else 0.0
+    maxima = {record.feature: record.maximum for record in records if record.layer == layer}
+    return torch.tensor([share * maxima[feature] for feature in features])
 
 
 def _windows_of(batch: TokenBatch) -> Iterator[tuple[int, list[int], list[int]]]:

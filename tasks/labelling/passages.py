@@ -80,16 +80,19 @@ class Question:
 def divided(active: Sequence[Passage], inactive: Sequence[Passage], n_shown: int, n_held_out: int) -> Evidence:
     """Share the passages out: active ones in turn by rank, so that both halves reach from strong to weak.
 
-    Passages of one document go to the same half, so that nothing held out was seen.
+    Passages of one document go to the same half, so that nothing held out was seen. Of what may be shown, half are the
+    strongest, and half come from the strongest of the rest to the weakest.
     """
-    shown, held_out = _halves(sorted(active, key=lambda passage: -passage.peak))
-    seen = {passage.document for passage in shown[:n_shown]}
+    half, held_out = _halves(sorted(active, key=lambda passage: -passage.peak))
+    n_strongest = n_shown - n_shown // 2
+    shown = [*half[:n_strongest], *spread(half[n_strongest:], n_shown // 2)]
+    seen = {passage.document for passage in shown}
     fresh = [passage for passage in inactive if passage.document not in seen]
     n_contrast = min(max(1, n_shown // 2), len(fresh) // 3)
     contrast = fresh[:n_contrast]
     told = {passage.document for passage in contrast}
     rest = [passage for passage in fresh[n_contrast:] if passage.document not in told]
-    return Evidence(shown[:n_shown], contrast, spread(held_out, n_held_out), rest[:n_held_out])
+    return Evidence(shown, contrast, spread(held_out, n_held_out), rest[:n_held_out])
 
 
 def spread(passages: Sequence[Passage], most: int) -> list[Passage]:

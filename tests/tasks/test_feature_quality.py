@@ -1,6 +1,7 @@
 """The quality report against plain counting: what is dense, alike, token-bound; what the first features explain."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,13 @@ from hypothesis import strategies as st
 from store.contexts import Context, pack_contexts
 from store.errors import BadInput, Missing
 from store.project import Project
+from tasks.dictionaries.corpus_text import CorpusText
 from tasks.dictionaries.coverage import Coverage, alike, in_pairs
 from tasks.dictionaries.loading import load_dictionary_set
 from tasks.feature_quality import cuts_of, features_for, indexed_rows
+from tasks.model.hidden import stream_hidden
 from tests.tasks import sae_project
+from tests.tasks.dictionaries.saved_transcoders import save_set
 from tests.tiny import tiny_language_model
 
 
@@ -56,7 +60,7 @@ def test_given_no_tokens_when_reported_then_coverage_is_left_out_and_the_rest_is
 
 @pytest.mark.parametrize(
     ("options", "error"),
-    [({"dictionary": "neurons"}, BadInput), ({"dictionary": "nosuch"}, BadInput), ({"layers": "2"}, BadInput)],
+    [({"dictionary": "neurons"}, Missing), ({"dictionary": "nosuch"}, BadInput), ({"layers": "2"}, BadInput)],
 )
 def test_given_what_cannot_be_reported_then_one_line_says_so(
     made: Project, options: dict[str, Any], error: type[Exception]
@@ -93,7 +97,7 @@ def test_given_write_vectors_when_compared_then_pairs_are_those_of_the_whole_mat
     weights = dictionary.W_dec.double().numpy()  # type: ignore[attr-defined]
     cosine = (weights @ weights.T) / np.outer(np.linalg.norm(weights, axis=1), np.linalg.norm(weights, axis=1))
     expected = {(i, j) for i in range(32) for j in range(i + 1, 32) if cosine[i, j] > 0.2}
-    pairs = alike(dictionary, 0.2)
+    pairs = alike(tiny_language_model("llama"), dictionary, 0.2)
     assert {(i, j) for i, j, _ in pairs} == expected
     assert [value for *_, value in pairs] == sorted((value for *_, value in pairs), reverse=True)
     assert in_pairs(pairs) == {feature for pair in expected for feature in pair}
@@ -108,6 +112,40 @@ def test_given_examples_when_counted_then_a_feature_is_bound_to_the_token_that_m
         made.db.execute("UPDATE context SET packed = ? WHERE feature_id = ?", [pack_contexts(examples), feature_id])
     row = indexed_rows(made, 1)[0]
     assert (row.token, row.token_share) == ("seven", 7 / 8)
+
+
+def test_given_neurons_when_reported_then_they_explain_all_and_are_alike_in_the_residual_stream(
+    made: Project,
+) -> None:
+    sae_project.run(made, "index", dictionary="neurons", layers="1", tokens=600)
+    document = sae_project.run(made, "feature-quality", dictionary="neurons", alike=0.3, tokens=200)
+    [layer] = document["layers"]
+    assert (layer["layer"], layer["dead"]) == (1, 0)
+    assert layer["variance_explained"] == pytest.approx(1.0, abs=1e-6)
+    explained = [point["variance_explained"] for point in layer["coverage"]]
+    assert explained == sorted(explained)
+    columns = torch.nn.functional.normalize(tiny_language_model("llama").layers[1].down.weight.detach(), dim=0)
+    cosines = columns.T @ columns - 2 * torch.eye(columns.shape[1])
+    assert layer["duplicates"] == int((cosines.amax(1) > 0.3).sum())
+
+
+@pytest.mark.parametrize("skip", [False, True])
+def test_given_transcoders_when_reported_then_coverage_is_of_the_mlp_s_output(
+    made: Project, tmp_path: Path, skip: bool
+) -> None:
+    name = f"transcoder:{save_set(tmp_path / 'set', skip=skip)}"
+    sae_project.run(made, "index", dictionary=name, layers="1", tokens=600)
+    [layer] = sae_project.run(made, "feature-quality", dictionary=name, tokens=300)["layers"]
+    model = tiny_language_model("llama")
+    transcoder = load_dictionary_set(made, name, model)[1]
+    text = CorpusText(model, str(made.directory.parent / "corpus.jsonl"), 12, 600, 0.1, 0)
+    rows = list(stream_hidden(model, text.validation_windows(300), [1], "mlp"))
+    u = torch.cat([each.hidden[1] for each in rows])
+    output = model.layers[1].down(model.activation(model.layers[1].gate(u)) * model.layers[1].up(u)).detach()
+    written = transcoder.decode(transcoder.encode(u)) + (u @ transcoder.skip.T if transcoder.skip is not None else 0)
+    missed = (output - written).square().sum() / (output - output.mean(0)).square().sum()
+    assert layer["variance_explained"] == pytest.approx(1 - float(missed), rel=1e-3, abs=1e-3)
+    assert layer["features"] == transcoder.n_features
 
 
 @given(st.integers(1, 200_000))

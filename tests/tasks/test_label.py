@@ -1,6 +1,8 @@
 """The task `label` on a tiny model and an endpoint in a thread: labels, scores, failures, and going on after them."""
 
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from tasks.dictionaries.loading import load_dictionary_set
 from tasks.label import Params
 from tasks.labelling.evidence import EvidenceReader
 from tests.tasks import sae_project
+from tests.tasks.dictionaries.saved_transcoders import save_set
 from tests.tasks.labelling.fake_judge import LABEL, FakeJudge, by_words, fake_judge
 from tests.tiny import tiny_language_model
 
@@ -176,7 +179,7 @@ def test_given_a_cancel_when_labelling_then_what_was_labelled_stays(project: Pro
 
 @pytest.mark.parametrize(
     ("options", "error"),
-    [({"features": ("L9/1",)}, Missing), ({"features": ("x",)}, BadInput), ({"dictionary": "neurons"}, BadInput),
+    [({"features": ("L9/1",)}, Missing), ({"features": ("x",)}, BadInput), ({"dictionary": "neurons"}, Missing),
      ({"query": "colour:red"}, BadInput)],
 )  # fmt: skip
 def test_given_what_cannot_be_labelled_then_one_line_says_so(
@@ -217,6 +220,58 @@ def test_given_evidence_when_read_then_its_values_are_those_of_whole_documents_r
                 for at in range(len(tokens))
             )
         assert all(passage.peak == 0 for passage in evidence.inactive)
+
+
+@pytest.mark.parametrize("kind", ["neurons", "transcoder"])
+def test_given_what_is_no_sae_when_labelled_then_its_features_get_labels_and_scores(
+    project: Project, judge: FakeJudge, tmp_path: Path, kind: str
+) -> None:
+    name = kind if kind == "neurons" else f"transcoder:{save_set(tmp_path / 'set')}"
+    sae_project.run(project, "index", dictionary=name, layers="1", tokens=800)
+    document = label(project, judge, dictionary=name, limit=4)
+    assert document["labelled"] >= 1
+    for feature in document["features"]:
+        assert {score["method"] for score in feature["scores"]} == {"detection", "fuzzing"}
+        assert find(project.db, feature["feature"], name).label == LABEL
+
+
+def test_given_a_neuron_when_evidence_is_read_then_below_a_share_of_its_maximum_it_is_inactive(
+    project: Project,
+) -> None:
+    model = tiny_language_model(sae_project.FAMILY)
+    sae_project.run(project, "index", dictionary="neurons", layers="1", tokens=800)
+    held = load_dictionary_set(project, "neurons", model)
+    record = find(project.db, "L1/3", "neurons")
+    text = CorpusText(model, str(project.directory.parent / "corpus.jsonl"), 12, 800, 0.1, 0)
+    evidence = EvidenceReader(text, held, [record], 600, 0).read(record, 6, 8)
+    documents = text.corpus.read(set(range(60)))
+    for passage in (*evidence.shown, *evidence.inactive):
+        truth = _activations(model, held[1], document_tokens(model, documents[passage.document]), 3)
+        words = [model.token_text(token) for token in document_tokens(model, documents[passage.document])]
+        kept = [value if value > 0.3 * record.maximum else 0.0 for value in truth]
+        assert any(
+            words[at : at + len(passage.tokens)] == list(passage.tokens)
+            and np.allclose(kept[at : at + len(passage.tokens)], passage.values, atol=1e-4)
+            for at in range(len(words))
+        )
+    assert evidence.inactive
+    assert all(passage.peak > 0.3 * record.maximum for passage in evidence.shown)
+
+
+def test_given_places_that_the_index_drew_when_evidence_is_read_then_they_are_shown_beside_the_strongest(
+    project: Project,
+) -> None:
+    model = tiny_language_model(sae_project.FAMILY)
+    text = CorpusText(model, str(project.directory.parent / "corpus.jsonl"), 12, 800, 0.1, 0)
+    record = next(r for f in range(32) if len((r := find(project.db, f"L1/{f}", SET)).examples) == 20)
+    weak = [(each.document, each.position) for each in record.examples[10:]]
+    held = load_dictionary_set(project, SET, model)
+    reader = EvidenceReader(text, held, [replace(record, examples=record.examples[:6])], 600, 0, {record.name: weak})
+    evidence = reader.read(replace(record, examples=record.examples[:6]), 8, 8)
+    peaks = [passage.peak for passage in evidence.shown]
+    assert peaks == sorted(peaks, reverse=True)
+    assert peaks[0] == pytest.approx(record.maximum, rel=1e-4)
+    assert peaks[-1] < record.examples[9].activation
 
 
 def _activations(model: Any, dictionary: Any, tokens: list[int], feature: int) -> list[float]:

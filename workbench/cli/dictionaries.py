@@ -30,12 +30,12 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON documen
 
 @app.command("list")
 def list_sets(ctx: typer.Context, json: JsonOption = False) -> None:
-    """Every set of the project: its layers, size and quality. `neurons` needs no set."""
+    """Every set of the project: its layers, size and quality; neurons and transcoders if they were indexed."""
     from store import dictionaries
     from workbench.tui.render.dictionaries import set_document, set_table
 
     with open_project(ctx) as project:
-        documents = [set_document(records) for records in dictionaries.listing(project.db).values()]
+        documents = [set_document(records) for records in dictionaries.listing(project.db, indexed=True).values()]
     if json:
         emit_json({"dictionaries": documents})
     else:
@@ -49,7 +49,7 @@ def show(ctx: typer.Context, name: NameArgument, json: JsonOption = False) -> No
     from workbench.tui.render.dictionaries import set_document, set_view
 
     with open_project(ctx) as project:
-        records = dictionaries.find(project.db, name)
+        records = dictionaries.find(project.db, name, indexed=True)
         document = set_document(records) | {"graphs": dictionaries.graphs_with(project.db, name)}
     if json:
         emit_json(document | {"records": [asdict(record) for record in records]})
@@ -88,12 +88,15 @@ def remove(
     force: Annotated[bool, typer.Option("--force", help="Although graphs are made of its features.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Remove a set, or some of its layers: weights, index and labels. Graphs stay and can no longer be validated."""
+    """Remove a set, or some of its layers: weights, index and labels. Graphs stay and can no longer be validated.
+
+    Of neurons and transcoders, whose weights are not the project's, the index and the labels go.
+    """
     from store import dictionaries
 
     with open_project(ctx, write=True) as project:
-        records = _chosen(project, dictionaries.find(project.db, name), layers)
-        graphs = dictionaries.graphs_with(project.db, name)
+        records = _chosen(project, dictionaries.find(project.db, name, indexed=True), layers)
+        graphs = dictionaries.graphs_with(project.db, name) if any(record.file for record in records) else []
         if graphs and not force:
             raise BadInput(
                 f"graph {graphs[0]} is made of features of {name!r}", "give --force to remove it all the same"

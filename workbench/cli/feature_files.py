@@ -61,7 +61,7 @@ def import_features(
         raise BadInput(f"{folder} holds no .json file", "give the folder of the features' files")
     read = [feature_json.read_feature(path) for path in paths]
     with open_project(ctx, write=True, work=False) as project, project.transaction():
-        layers = {record.layer: record for record in dictionaries.find(project.db, dictionary)}
+        layers = {record.layer: record for record in dictionaries.find(project.db, dictionary, indexed=True)}
         for found in read:
             record = layers.get(found.layer)
             if record is None or found.feature >= record.n_features:

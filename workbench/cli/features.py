@@ -83,7 +83,7 @@ def show(
 ) -> None:
     """One feature's card: label, activations, promoted and suppressed tokens, strongest examples, where it occurs."""
     from store import features
-    from tasks.public_sets import dashboard
+    from tasks.dictionaries.public_sets import dashboard
     from workbench.tui.render.feature_card import feature_card
 
     with open_project(ctx) as project:

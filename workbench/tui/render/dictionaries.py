@@ -28,7 +28,7 @@ def set_document(records: Sequence[DictionaryRecord]) -> dict[str, Any]:
         "fvu": _mean(records, "fvu"),
         "l0": _mean(records, "l0"),
         "indexed": sum(record.n_indexed for record in records),
-        "bytes": sum(record.file.size_bytes for record in records),
+        "bytes": sum(record.file.size_bytes for record in records if record.file),
     }
 
 
@@ -73,13 +73,15 @@ def set_view(document: Mapping[str, Any], records: Sequence[DictionaryRecord]) -
             Text(number(metrics.get("l0"), 1)),
             Text(percent(metrics.get("dead_share"))),
             Text(str(record.n_indexed)),
-            Text(show_text(record.file.path)),
+            Text(show_text(record.file.path) if record.file else ""),
         )
     return Group(facts(about), Text(""), table)
 
 
 def activation(record: DictionaryRecord) -> str:
     """What makes its features sparse: `topk 32`, `relu`, `jumprelu`."""
+    if record.file is None:
+        return record.kind
     k = record.config.get("k")
     return f"topk {k}" if k is not None else str(record.config.get("activation", "relu"))
 
@@ -96,6 +98,8 @@ def layer_ranges(layers: Sequence[int]) -> str:
 
 
 def _origin(record: DictionaryRecord) -> str:
+    if record.file is None:
+        return "the index alone"
     imported = record.config.get("imported_from")
     if imported is None:
         return "training" if record.job_id is None else f"job {record.job_id}"

@@ -18,8 +18,8 @@ from textual.widgets import Input, Static
 from store import features
 from store.errors import Missing, WorkbenchError
 from store.features import FeatureRow
+from tasks.dictionaries.public_sets import dashboard
 from tasks.graphs.active_features import Search
-from tasks.public_sets import dashboard
 from workbench.tui.pane import Pane, Session
 from workbench.tui.panes.features import reading
 from workbench.tui.panes.features.pages import PAGE, FeaturePages

@@ -113,7 +113,7 @@ def unlabelled(project: Project, ids: Ids, dictionary: str, most: int) -> list[s
 
 def described_sets(project: Project) -> list[str]:
     """The sets that are described, at least in part."""
-    sets = dictionaries.listing(project.db)
+    sets = dictionaries.listing(project.db, indexed=True)
     return [name for name, layers in sets.items() if any(layer.n_indexed for layer in layers)]
 
 

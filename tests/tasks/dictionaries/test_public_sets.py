@@ -2,7 +2,7 @@
 
 import pytest
 
-from tasks.public_sets import dashboard
+from tasks.dictionaries.public_sets import dashboard
 
 QWEN = "https://www.neuronpedia.org/qwen3-4b/12-transcoder-hp/345"
 

@@ -19,5 +19,5 @@ def dashboard(dictionary: str, layer: int, feature: int) -> str | None:
 
 @cache
 def _pages() -> dict[str, str]:
-    text = (resources.files("tasks") / "public_sets.toml").read_text("utf-8")
+    text = (resources.files("tasks.dictionaries") / "public_sets.toml").read_text("utf-8")
     return {entry["place"]: entry["page"] for entry in tomllib.loads(text)["set"]}
