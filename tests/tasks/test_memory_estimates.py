@@ -20,6 +20,8 @@ PROMPT = "The capital of France is"
 JOBS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("trace", {"prompt": PROMPT, "max_nodes": 60, "max_logits": 2, "batch": 8}),
     ("capture", {"layers": "2-3", "tokens": 6000}),
+    ("intervene", {"prompt": PROMPT, "ablate": ("L7/3@2",), "sweep": "-2..2/64", "batch": 64, "max_new_tokens": 1}),
+    ("index", {"dictionary": "neurons", "layers": "2", "tokens": 1000}),
 )
 """Of some hundreds of MB each: what small ones take is what libraries load at their first use."""
 
@@ -55,7 +57,13 @@ def test_given_a_job_when_it_has_run_then_its_peak_lies_within_the_factor_of_the
         ("trace", {"behaviour": "capitals"}),
         ("trace", {"prompt": "w1 w2 w3", "dictionary": "unheard of"}),
         ("trace", {"prompt": ""}),
-        ("intervene", {"prompt": "w1 w2 w3"}),
+        ("intervene", {"prompt": "w1 w2 w3", "dictionary": "unheard of"}),
+        ("intervene", {"graph": 7}),
+        ("validate", {"behaviour": "capitals"}),
+        ("heads", {"graph": 7, "source": "@1", "target": "logit"}),
+        ("index", {"dictionary": "unheard of"}),
+        ("index", {"dictionary": "neurons", "capture": 1}),
+        ("label", {}),
         ("train", {"capture": 1}),
     ],
 )

@@ -21,7 +21,7 @@ app = typer.Typer(
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 ResumeOption = Annotated[bool, typer.Option("--resume-queue", help="Take jobs that were queued before it.")]
 IdleOption = Annotated[
-    float | None, typer.Option(help="Unload the model after this long without a job. (seconds, > 0)", min=1)
+    float | None, typer.Option(help="Unload the model after this long without a job. (seconds, ≥ 1)", min=1)
 ]
 PatienceOption = Annotated[
     float,
