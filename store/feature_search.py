@@ -29,8 +29,8 @@ Ids = NDArray[np.int64]
 SORTS = ("place", "density", "rarity", "maximum", "label")
 """By layer and number; most frequent first; rarest first, silent ones last; strongest first; labels from A to Z."""
 _INSTRUCTIONS_BETWEEN_LOOKS = 1000
-_MOST_LISTED = 20_000
-"""Features that fire on a token, beyond which a list in order looks each one up."""
+_MOST_LISTED, _MOST_LISTED_OF_A_PAGE = 20_000, 5000
+"""Features that fire on a token, beyond which a list in order looks each one up; if only its first page is wanted."""
 _LABELLED = "SELECT id FROM feature WHERE label != ''"
 _STARRED = """SELECT starred.id FROM star CROSS JOIN feature AS starred
     ON starred.dictionary_id = star.dictionary_id AND starred.feature = star.feature"""
@@ -53,7 +53,9 @@ class _Condition:
     sql: str
     values: tuple[Any, ...] = ()
     listing: str = ""
-    """A query of the ids that meet it, with the same values, which an index answers in order."""
+    """A query of the ids that meet it, with the same values, which an index answers."""
+    is_few: bool = False
+    """Whether so few meet it that they are sorted, where else an order would be walked."""
 
 
 def find_features(
@@ -72,14 +74,16 @@ def find_features(
     """
     with time_limit(db, time_limit_s):
         dictionaries = _dictionaries(db, query)
-        conditions = _conditions(db, query, among)
+        conditions = _conditions(db, query, among, _MOST_LISTED if limit is None else _MOST_LISTED_OF_A_PAGE)
         if not query.words and not query.label_words:
-            ids = _in_order(db, dictionaries, conditions, sort or "place", limit, few=among is not None)
+            few = among is not None or any(condition.is_few for condition in conditions)
+            ids = _in_order(db, dictionaries, conditions, sort or "place", limit, few)
             return FoundFeatures(ids)
         found = _by_words(db, query, dictionaries, conditions)
         if sort:
-            few = [*conditions, _member(found.ids.tolist())]
-            found = FoundFeatures(_in_order(db, dictionaries, few, sort, None, few=True), found.scores, found.cut)
+            among_found = [*conditions, _member(found.ids.tolist())]
+            ids = _in_order(db, dictionaries, among_found, sort, None, few=True)
+            found = FoundFeatures(ids, found.scores, found.cut)
     return found if limit is None else FoundFeatures(found.ids[:limit], found.scores, found.cut)
 
 
@@ -119,7 +123,7 @@ def _dictionaries(db: Database, query: FeatureQuery) -> list[int]:
     ]
 
 
-def _conditions(db: Database, query: FeatureQuery, among: Collection[int] | None) -> list[_Condition]:
+def _conditions(db: Database, query: FeatureQuery, among: Collection[int] | None, most_listed: int) -> list[_Condition]:
     """Everything but words and dictionaries."""
     found = [_compared("density", bound) for bound in query.density]
     found += [_compared("maximum", bound) for bound in query.maximum]
@@ -128,7 +132,7 @@ def _conditions(db: Database, query: FeatureQuery, among: Collection[int] | None
         found.append(_Condition(f"feature.id {negation} IN ({_LABELLED})", listing=listing))
     if query.starred:
         found.append(_Condition(f"feature.id IN ({_STARRED})", listing=_STARRED))
-    found += [_fires_on(db, [encodable(token) for token in tokens]) for tokens in query.fires_on]
+    found += [_fires_on(db, [encodable(token) for token in tokens], most_listed) for tokens in query.fires_on]
     if among is not None:
         found.append(_member(among))
     return found
@@ -145,13 +149,13 @@ def _member(ids: Collection[int]) -> _Condition:
     return _Condition(f"feature.id IN ({listing})", values, listing)
 
 
-def _fires_on(db: Database, tokens: Sequence[str]) -> _Condition:
+def _fires_on(db: Database, tokens: Sequence[str], most_listed: int) -> _Condition:
     """Of a rare token the ids are listed first; of a frequent one each feature is looked up."""
     marks = ", ".join("?" * len(tokens))
-    listing = f"SELECT DISTINCT feature_id FROM fires_on WHERE token IN ({marks})"
-    sql = f"SELECT count(*) FROM (SELECT 1 FROM fires_on WHERE token IN ({marks}) LIMIT {_MOST_LISTED + 1})"
-    if db.execute(sql, list(tokens)).fetchone()[0] <= _MOST_LISTED:
-        return _Condition(f"feature.id IN ({listing})", tuple(tokens), listing)
+    listing = f"SELECT feature_id FROM fires_on WHERE token IN ({marks})"
+    sql = f"SELECT count(*) FROM ({listing} LIMIT {most_listed + 1})"
+    if db.execute(sql, list(tokens)).fetchone()[0] <= most_listed:
+        return _Condition(f"feature.id IN ({listing})", tuple(tokens), listing, is_few=True)
     one_by_one = f"EXISTS (SELECT 1 FROM fires_on WHERE token IN ({marks}) AND feature_id = +feature.id)"
     return _Condition(one_by_one, tuple(tokens), listing)
 
@@ -236,6 +240,5 @@ def _few_that_meet(db: Database, condition: _Condition) -> Ids | None:
     counted = f"SELECT count(*) FROM ({condition.listing} LIMIT {FEW + 1})"
     if db.execute(counted, condition.values).fetchone()[0] > FEW:
         return None
-    return np.sort(
-        np.array([row[0] for row in db.execute(condition.listing, condition.values).fetchall()], dtype=np.int64)
-    )
+    found = db.execute(condition.listing, condition.values).fetchall()
+    return np.unique(np.array([row[0] for row in found], dtype=np.int64))

@@ -75,9 +75,10 @@ def by_words(db: Database, words: Sequence[str], among: Among) -> WordMatches:
     match, ranking = _all_of(quoted), quoted
     found = whole = _having(db, "feature_fts", match, among, MOST_RANKED + 1)
     begun = as_beginning(words, quoted)
-    if len(whole) < _ENOUGH and begun:  # a beginning is dear, and adds little to words that enough features have
+    n_allowed = MOST_RANKED if among.ids is None else len(among.ids)
+    if len(whole) < min(_ENOUGH, n_allowed) and begun:  # a beginning is dear: all words that begin so are gathered
         match = _all_of(begun)
-        ranking = begun[:-1] or (begun if words[-1].isalnum() else quoted)  # what ranks is gathered twice more
+        ranking = begun[:-1] or (begun if words[-1].isalnum() and among.ids is None else quoted)
         found = _having(db, "feature_fts", match, among, MOST_RANKED + 1)
     labelled = _having(db, "label_fts", match, among, _MOST_LABELLED)
     if len(found) > MOST_RANKED:
