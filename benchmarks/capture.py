@@ -98,8 +98,8 @@ def full_windows(batches: Sequence[TokenBatch]) -> list[TokenBatch]:
     ]
 
 
-def saelens_seconds(directory: Path, batches: Sequence[TokenBatch], threads: int) -> float:
-    """A token of these windows through SAELens' ActivationsStore, in its own environment."""
+def saelens_seconds(directory: Path, batches: Sequence[TokenBatch], threads: int) -> tuple[float, float]:
+    """A token of these windows through SAELens' ActivationsStore, in its own environment; what of it is the forward."""
     with tempfile.TemporaryDirectory() as made:
         tokens = Path(made) / "tokens.safetensors"
         save_file({"tokens": torch.cat([batch.tokens.flatten() for batch in batches])}, tokens)
@@ -116,21 +116,26 @@ def saelens_seconds(directory: Path, batches: Sequence[TokenBatch], threads: int
     if done.returncode:
         sys.exit(done.stderr[-3000:])
     found = json.loads(done.stdout.strip().splitlines()[-1])
-    return float(found["cpu_s"] / found["tokens"])
+    return found["cpu_s"] / found["tokens"], found["forward_cpu_s"] / found["tokens"]
 
 
 def beside_saelens(model: LanguageModel, directory: Path, batches: Sequence[TokenBatch], options: Any) -> None:
     """SAELens' store and ours in turn over the same full windows."""
     windows = full_windows(batches)
     n_tokens = sum(batch.tokens.numel() for batch in windows)
-    ours, theirs = [], []
+    ours, theirs, forwards, bare = [], [], [], []
     for _ in range(options.rounds):
-        theirs.append(saelens_seconds(directory, windows, options.threads))
+        store, forward = saelens_seconds(directory, windows, options.threads)
+        theirs.append(store)
+        forwards.append(forward)
         ours.append(cpu_seconds(lambda: captured(model, windows, [LAYER])) / n_tokens)
+        bare.append(cpu_seconds(lambda: bare_early_exit(model, windows)) / n_tokens)
     ratios = [a / b for a, b in zip(theirs, ours, strict=True)]
     print(f"| one layer, {n_tokens} tokens in full windows | {1 / median(ours):.0f} |")
     print(f"| SAELens' store on them | {1 / median(theirs):.0f} |")
     print(f"\none layer / SAELens' store: {median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f}), bar 1.5")
+    shares = median(bare) / median(ours), median(forwards) / median(theirs)
+    print(f"of it the forward up to layer {LAYER}: ours {shares[0]:.0%}, SAELens' {shares[1]:.0%}")
 
 
 def main() -> None:

@@ -8,8 +8,11 @@ h is no module's output in a gated MLP, so an identity is put before down_proj a
 import json
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import torch
 from datasets import Dataset
@@ -48,9 +51,28 @@ def main(model_directory: Path, tokens_file: Path, context: int, layer: int, thr
         dtype="float32",
     )
     read, begun = 0, time.process_time()
-    while read < len(tokens):
-        read += len(store.get_filtered_llm_batch())
-    print(json.dumps({"tokens": read, "cpu_s": time.process_time() - begun}))
+    with in_forward(hf) as forward:
+        while read < len(tokens):
+            read += len(store.get_filtered_llm_batch())
+    print(json.dumps({"tokens": read, "cpu_s": time.process_time() - begun, "forward_cpu_s": sum(forward)}))
+
+
+@contextmanager
+def in_forward(model: torch.nn.Module) -> Iterator[list[float]]:
+    """Processor seconds of each forward of the model, stopped or not, while the block lasts."""
+    spent: list[float] = []
+    whole = model.forward
+
+    def timed(*args: Any, **options: Any) -> Any:
+        begun = time.process_time()
+        try:
+            return whole(*args, **options)
+        finally:
+            spent.append(time.process_time() - begun)
+
+    model.forward = timed
+    yield spent
+    model.forward = whole
 
 
 if __name__ == "__main__":
