@@ -96,9 +96,9 @@ class ForeignFeature:
 
     layer: int
     feature: int
-    density: float
+    density: float | None
     maximum: float
-    mean: float
+    mean: float | None
     promoted: list[str]
     suppressed: list[str]
     examples: list[ForeignExample]
@@ -126,9 +126,9 @@ def _parsed(document: Mapping[str, Any]) -> ForeignFeature:
     return ForeignFeature(
         layer,
         feature,
-        _share(document.get(_ACTIVITY, 0.0)),
+        _share(document[_ACTIVITY]) if _ACTIVITY in document else None,
         max(_finite(document["act_max"]), 0.0),
-        _finite(document["mean"]) if "mean" in document else _mean(examples),
+        _finite(document["mean"]) if "mean" in document else None,
         [_text(token) for token in document["top_logits"]],
         [_text(token) for token in document["bottom_logits"]],
         examples,
@@ -148,35 +148,66 @@ def _example(document: Mapping[str, Any]) -> ForeignExample:
 
 
 def store_feature(db: Database, dictionary_id: int, found: ForeignFeature, source: str) -> int:
-    """Describe a feature of a set by what another program says of it, in place of an earlier description; its row.
+    """Describe a feature of a set by what another program says of it; the id of its row.
 
-    Inside the caller's transaction. A label is taken where the feature has none; labels and their history stay. What
-    such files do not say is left open: the logits of promoted tokens (NaN), and the histogram (empty, for its bins are
-    not named). The mean is that of the examples, unless the file says it.
+    Inside the caller's transaction. What the file says takes the place of what an index said; what it does not say
+    stays: moments, neighbours, places in the corpus, the histogram (the file names no bins for its own), the logits of
+    tokens that are still promoted, the mean and the density if they are missing. A label is taken where the feature has
+    none; labels and their history stay. Without an index, logits are unknown (NaN), the histogram is empty, the mean
+    that of the examples.
     """
-    label = _forget(db, dictionary_id, found.feature)
-    row_id = _insert(db, dictionary_id, found, label)
+    known = db.execute(
+        "SELECT id, label, density, mean, promoted, suppressed FROM feature WHERE dictionary_id = ? AND feature = ?",
+        [dictionary_id, found.feature],
+    ).fetchone()
+    row_id, label = _insert(db, dictionary_id, found) if known is None else _update(db, found, *known)
     kept = found.examples[: contexts.N_CONTEXTS]
     ids = _token_ids(db, (token for example in kept for token in example.tokens))
     packed = contexts.pack_contexts([_context(place, example, ids) for place, example in enumerate(kept)])
     words = "\n".join("".join(example.tokens) for example in found.examples[:_IN_SEARCH])
-    db.execute("INSERT INTO context (feature_id, words, packed) VALUES (?, ?, ?)", [row_id, words, packed])
+    db.execute("INSERT OR REPLACE INTO context (feature_id, words, packed) VALUES (?, ?, ?)", [row_id, words, packed])
     index_feature(db, row_id, label, words, " ".join(found.promoted))
     if found.label and not label:
         labels.set_label(db, row_id, found.label, source)
     return row_id
 
 
-def _insert(db: Database, dictionary_id: int, found: ForeignFeature, label: str) -> int:
-    """The row of table `feature`."""
+def _insert(db: Database, dictionary_id: int, found: ForeignFeature) -> tuple[int, str]:
+    """A new row of table `feature`; its id and its label."""
     columns = "dictionary_id, feature, density, maximum, mean, histogram, promoted, suppressed, fires_on, label"
-    fires_on = list(dict.fromkeys(example.tokens[example.at] for example in found.examples[:_FIRES_ON]))
+    mean = _mean(found.examples) if found.mean is None else found.mean
     values = [
-        dictionary_id, found.feature, found.density, found.maximum, found.mean, "[]", _ranked(found.promoted),
-        _ranked(found.suppressed), json.dumps(fires_on), label,
+        dictionary_id, found.feature, found.density or 0.0, found.maximum, mean, "[]", _ranked(found.promoted, "[]"),
+        _ranked(found.suppressed, "[]"), json.dumps(_fires_on(found)), "",
     ]  # fmt: skip
     marks = ", ".join("?" * len(values))
-    return int(db.execute(f"INSERT INTO feature ({columns}) VALUES ({marks})", values).lastrowid or 0)
+    return int(db.execute(f"INSERT INTO feature ({columns}) VALUES ({marks})", values).lastrowid or 0), ""
+
+
+def _update(
+    db: Database, found: ForeignFeature, row_id: int, label: str, density: float, mean: float, promoted: str,
+    suppressed: str,
+) -> tuple[int, str]:  # fmt: skip
+    """The row that an index or an earlier import made; its id and its label. Places of examples stay."""
+    sql = (
+        "UPDATE feature SET density = ?, maximum = ?, mean = ?, promoted = ?, suppressed = ?, fires_on = ? WHERE id = ?"
+    )
+    values = [
+        density if found.density is None else found.density, found.maximum, mean if found.mean is None else found.mean,
+        _ranked(found.promoted, promoted), _ranked(found.suppressed, suppressed), json.dumps(_fires_on(found)), row_id,
+    ]  # fmt: skip
+    db.execute("DELETE FROM fires_on WHERE feature_id = ?1 AND token IN (SELECT value FROM feature, json_each(fires_on)"
+               " WHERE feature.id = ?1)", [row_id])  # fmt: skip
+    db.execute(sql, values)
+    again = (
+        "INSERT OR IGNORE INTO fires_on SELECT value, feature.id FROM feature, json_each(fires_on) WHERE feature.id = ?"
+    )
+    db.execute(again, [row_id])
+    return row_id, label
+
+
+def _fires_on(found: ForeignFeature) -> list[str]:
+    return list(dict.fromkeys(example.tokens[example.at] for example in found.examples[:_FIRES_ON]))
 
 
 def _context(place: int, example: ForeignExample, ids: Mapping[str, int]) -> contexts.Context:
@@ -185,20 +216,10 @@ def _context(place: int, example: ForeignExample, ids: Mapping[str, int]) -> con
     return contexts.Context(place, example.at, max(example.values), tokens, example.values, example.at)
 
 
-def _forget(db: Database, dictionary_id: int, feature: int) -> str:
-    """Remove an earlier description; the label that it had."""
-    known = db.execute(
-        "SELECT id, label FROM feature WHERE dictionary_id = ? AND feature = ?", [dictionary_id, feature]
-    ).fetchone()
-    if known is None:
-        return ""
-    db.execute("DELETE FROM feature WHERE id = ?", [known[0]])
-    return str(known[1])
-
-
-def _ranked(tokens: Sequence[str]) -> str:
-    """Tokens of whose logits nothing is said."""
-    return json.dumps([[token, math.nan] for token in tokens])
+def _ranked(tokens: Sequence[str], before: str) -> str:
+    """Tokens, with the logits that are known of them; of the others nothing is said."""
+    known = {token: logit for token, logit in json.loads(before)}
+    return json.dumps([[token, known.get(token, math.nan)] for token in tokens])
 
 
 def _token_ids(db: Database, texts: Iterable[str]) -> dict[str, int]:

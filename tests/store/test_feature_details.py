@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from store.contexts import Context, pack_contexts
-from store.dictionaries import listing
-from store.errors import Damaged
+from store.dictionaries import find as find_set
+from store.dictionaries import listing, remove
+from store.errors import BadInput, Damaged
 from store.feature_details import pack_neighbours, quantile_bounds, unpack_neighbours
 from store.features import card, find
 from store.project import Project
@@ -84,6 +85,25 @@ def test_given_indexed_neurons_then_they_are_no_set_with_weights_and_come_after_
     assert list(listing(project.db)) == ["mine"]
     assert find(project.db, "L1/4").dictionary == "mine"
     assert find(project.db, "L1/4", "neurons").dictionary == "neurons"
+
+
+def test_given_indexed_neurons_when_sets_are_listed_with_them_then_they_can_be_found_and_removed(
+    project: Project,
+) -> None:
+    with project.transaction():
+        _insert_feature(project, _insert_neurons(project), 4, "label")
+    [record] = find_set(project.db, "neurons", indexed=True)
+    assert (record.kind, record.file, record.n_indexed, record.n_features) == ("neurons", None, 1, 16)
+    assert list(listing(project.db)) == []
+    assert list(listing(project.db, indexed=True)) == ["neurons"]
+    with pytest.raises(BadInput, match="no dictionary set named 'neurons'"):
+        find_set(project.db, "neurons")
+    with pytest.raises(BadInput, match="no file of this project"):
+        _ = record.weights
+    with project.transaction():
+        remove(project.db, [record])
+    assert listing(project.db, indexed=True) == {}
+    assert project.db.execute("SELECT count(*) FROM feature").fetchone() == (0,)
 
 
 def test_neighbours_are_read_back_and_a_torn_blob_is_named() -> None:

@@ -13,11 +13,13 @@ from sqlite_utils import Database
 from store import labels
 from store.contexts import Context, pack_contexts
 from store.errors import BadInput
+from store.feature_details import pack_neighbours
 from store.feature_json import cantor, feature_document, place_of, read_feature, store_feature
 from store.feature_query import parse_query
 from store.feature_search import find_features
 from store.features import card, find
 from store.project import Project
+from store.search import Example, pack_examples
 from tests.store.test_search import _add_feature
 
 FILE: dict[str, Any] = {
@@ -88,7 +90,7 @@ def test_given_a_foreign_file_when_taken_in_then_it_is_found_by_its_words_and_sh
     dictionary_id = find(db, "L3/0").dictionary_id
     store_feature(db, dictionary_id, read_feature(written(tmp_path, FILE | {"label": "theirs"})), "imported")
     shown = card(db, "L3/0")
-    assert (shown["density"], shown["maximum"], shown["mean"], shown["label"]) == (0.02, 4.0, 2.5, "old")
+    assert (shown["density"], shown["maximum"], shown["mean"], shown["label"]) == (0.02, 4.0, 1.0, "old")
     strongest, weaker = shown["contexts"]
     assert (strongest["tokens"], strongest["values"], strongest["at"]) == ([" the", " Paris", " ×"], [0, 4, 2], 1)
     assert weaker["tokens"] == [" a", " b"]
@@ -100,6 +102,39 @@ def test_given_a_foreign_file_when_taken_in_then_it_is_found_by_its_words_and_sh
     store_feature(db, dictionary_id, read_feature(written(tmp_path, FILE | {"label": "theirs"})), "imported")
     newest = labels.history(db, dictionary_id, 0)[0]
     assert (newest.label, newest.source) == ("theirs", "imported")
+
+
+def test_given_an_indexed_feature_when_a_file_is_taken_in_then_what_the_file_does_not_say_stays(
+    db: Database, tmp_path: Path
+) -> None:
+    row = find(db, "L3/0")
+    db.execute("UPDATE feature SET histogram = '[4, 5]', promoted = ?", [json.dumps([[" France", 2.5], [" b", 1.0]])])
+    db.execute("INSERT INTO example VALUES (?, ?)", [row.id, pack_examples([Example(7, 3, 2.0)])])
+    db.execute("INSERT INTO fires_on VALUES (' old', ?)", [row.id])
+    db.execute("UPDATE feature SET fires_on = '[\" old\"]'")
+    sampled = pack_contexts([Context(1, 9, 2.0, (0, 1), (0.0, 2.0), 1)])
+    db.execute("INSERT INTO feature_detail VALUES (?, 0.5, 1.25, 3.5, ?, NULL, ?, ?)",
+               [row.id, sampled, pack_neighbours([(2, 0.75)]), b""])  # fmt: skip
+    file = {name: value for name, value in FILE.items() if name != "activation_frequency"}
+    store_feature(db, row.dictionary_id, read_feature(written(tmp_path, file)), "imported")
+    shown = card(db, "L3/0")
+    assert (shown["id"], shown["density"], shown["mean"], shown["histogram"]) == (row.id, row.density, 1.0, [4, 5])
+    assert shown["promoted"] == [[" France", 2.5]]
+    assert (shown["moments"]["kurtosis"], shown["neighbours"]["by_decoder"][0]["cosine"]) == (3.5, 0.75)
+    assert shown["quantiles"][0]["contexts"][0]["tokens"] == [" the", " city"]
+    assert shown["examples"] == [{"document": 7, "position": 3, "activation": 2.0}]
+    assert find_features(db, parse_query('fires-on:" old"')).ids.tolist() == []
+    assert find_features(db, parse_query('fires-on:" b"')).ids.tolist() == [row.id]
+
+
+def test_given_a_feature_without_an_index_when_a_file_is_taken_in_then_its_mean_is_that_of_the_examples(
+    db: Database, tmp_path: Path
+) -> None:
+    file = read_feature(written(tmp_path, FILE | {"index": cantor(3, 5)}))
+    store_feature(db, find(db, "L3/0").dictionary_id, file, "imported")
+    shown = card(db, "L3/5")
+    assert (shown["density"], shown["mean"], shown["histogram"]) == (0.02, 2.5, [])
+    assert math.isnan(shown["promoted"][0][1])
 
 
 def _changed(**changes: Any) -> dict[str, Any]:

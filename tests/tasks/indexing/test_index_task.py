@@ -15,6 +15,7 @@ from store.features import card, find
 from store.project import Project
 from tasks.dictionaries.loading import load_dictionary_set
 from tasks.indexing import text_pass
+from tasks.interpret import feature_card
 from tasks.model.hidden import stream_hidden
 from tasks.training.checkpoints import Checkpoints
 from tests.tasks import sae_project
@@ -69,6 +70,7 @@ def test_given_parts_when_they_are_joined_then_the_index_is_that_of_one_run(proj
     project.sweep()
     joined = sae_project.run(project, "index", merge=True, **options)
     assert len(joined["parts"]) == 3
+    assert not any((project.directory / part).exists() for part in joined["parts"])
     assert_same(rows(project), whole)
     for key in ("corpus_hash", "features", "layers"):
         assert joined[key] == whole_document[key]
@@ -188,6 +190,37 @@ def test_given_a_corpus_that_changed_since_the_capture_then_the_index_is_refused
         BadInput, match=rf"has changed since capture 1 was made: its hash is [0-9a-f]{{32}}, it was {was}"
     ):
         sae_project.run(project, "index", capture=1)
+
+
+def test_given_a_corpus_that_changed_since_the_index_when_examples_are_read_again_then_both_hashes_are_named(
+    project: Project,
+) -> None:
+    train(project)
+    was = sae_project.run(project, "index", tokens=400)["corpus_hash"]
+    model = tiny_language_model("llama")
+    name = next(f"L0/{f}" for f in range(32) if find(project.db, f"L0/{f}").examples)
+    [first, *_] = feature_card(project, model, name).contexts
+    assert first.activation == find(project.db, name).examples[0].activation
+    corpus = project.directory.parent / "corpus.jsonl"
+    corpus.write_text(corpus.read_text().replace("w5 ", "w6 ", 1))
+    with pytest.raises(
+        BadInput, match=rf"changed since it was indexed \(job \d+\): its hash is [0-9a-f]{{32}}, it was {was}"
+    ):
+        feature_card(project, model, name)
+
+
+def test_given_a_merge_that_fails_then_its_parts_stay(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    train(project)
+    file = sae_project.run(project, "index", tokens=400, part="1/2")["file"]
+    sae_project.run(project, "index", tokens=400, part="2/2")
+
+    def fails(*_arguments: object) -> None:
+        raise OSError("no space")
+
+    monkeypatch.setattr("tasks.indexing.rows.save_features", fails)
+    with pytest.raises(OSError, match="no space"):
+        sae_project.run(project, "index", tokens=400, merge=True)
+    assert (project.directory / file).is_file()
 
 
 def test_given_neurons_when_they_are_indexed_then_search_cards_and_neighbours_work_as_for_a_trained_set(
