@@ -284,8 +284,9 @@ def test_given_no_index_when_opened_then_the_list_says_what_makes_one(empty_dire
     run(empty_directory, steps)
 
 
-def test_given_a_set_without_an_index_when_i_is_pressed_then_the_worker_is_asked(
-    project_directory: Path,
+@pytest.mark.parametrize(("keys", "name"), [(["i", "enter"], SET), (["i", "down", "enter"], "neurons")])
+def test_given_a_set_without_an_index_when_i_is_pressed_then_the_worker_is_asked_for_it_or_for_the_neurons(
+    project_directory: Path, keys: list[str], name: str
 ) -> None:
     with Project.open(project_directory, write=True, work=False) as project, project.transaction():
         project.db.execute("DELETE FROM feature")
@@ -293,12 +294,14 @@ def test_given_a_set_without_an_index_when_i_is_pressed_then_the_worker_is_asked
     async def steps(pilot: Pilot[int]) -> None:
         await begun(pilot)
         await until(pilot, "No feature is described yet")
-        await pilot.press("i")
+        await pilot.press(keys[0])
+        await until(pilot, "Index which set?")
+        await pilot.press(*keys[1:])
         await heard(pilot, Asked)
 
     app = run(project_directory, steps)
     asked = app.last(Asked)
-    assert (asked.kind, asked.params) == ("index", {"dictionary": SET})
+    assert (asked.kind, asked.params) == ("index", {"dictionary": name})
 
 
 def test_given_a_follower_when_it_labels_or_stars_then_nothing_is_written(

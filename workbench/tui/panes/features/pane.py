@@ -54,7 +54,7 @@ class Features(FeatureJudging):
         Action("contrast", "c", "Features active in one graph and not in another", "contrast"),
         Action("example", "t", "Features active on a token of a graph", "on token"),
         Action("read", "space", "Read the card, or go back to the list", "card"),
-        Action("index", "i", "Index a dictionary set: describe its features", changes=True),
+        Action("index", "i", "Index a dictionary set or the neurons: describe each feature", changes=True),
         Action("quality", "r", "The report of the set's quality: dead, dense, alike, bound to a token", "report"),
         Action("clear", "escape", "Leave the search box or the card; take the search away"),
     )
@@ -253,14 +253,12 @@ class Features(FeatureJudging):
 
     @work
     async def action_index(self) -> None:
-        """Have the worker index a set; which, is asked where there are several."""
+        """Have the worker index a set or the neurons; which, is asked."""
         names = await self.session.store.read(reading.unindexed)
         if not names:
             self._refuse("every dictionary set is indexed", "`workbench index` does it anew")
             return
-        chosen: int | None = 0
-        if len(names) > 1:
-            chosen = await self.app.push_screen_wait(Choice("Index which set?", [Text(show_text(n)) for n in names]))
+        chosen = await self.app.push_screen_wait(Choice("Index which set?", [Text(show_text(n)) for n in names]))
         if chosen is not None:
             self.post_message(Asked("index", {"dictionary": names[chosen]}, f"indexing {names[chosen]}"))
 

@@ -93,9 +93,10 @@ def emptiness(project: Project) -> str:
 
 
 def unindexed(project: Project) -> list[str]:
-    """The sets of which some layer was not described, the largest job last."""
+    """The sets of which some layer was not described, and the model's neurons if they were not."""
     sets = dictionaries.listing(project.db)
-    return [name for name, layers in sets.items() if any(layer.n_indexed == 0 for layer in layers)]
+    names = [name for name, layers in sets.items() if any(layer.n_indexed == 0 for layer in layers)]
+    return names if is_indexed(project, NEURONS) else [*names, NEURONS]
 
 
 def unlabelled(project: Project, ids: Ids, dictionary: str, most: int) -> list[str]:
