@@ -1,10 +1,16 @@
 """A short run of `make torture`: SIGKILL at random moments loses nothing that was acknowledged."""
 
 import json
+import random
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+from tasks.registry import TASKS
+from tests.workbench.worker.real_jobs import RealJobs
+from tests.workbench.worker.torture import LOSSES
 
 _HITS = "while "
 
@@ -22,4 +28,10 @@ def test_given_a_worker_when_it_and_its_child_are_killed_at_random_then_nothing_
     assert figures.pop("queued") >= 1
     figures.pop("succeeded", None)
     figures.pop("longest restart_s")
-    assert [name for name in figures if not name.startswith(_HITS)] == [], ended.stdout
+    assert {name: n for name, n in figures.items() if not name.startswith(_HITS)} == dict.fromkeys(LOSSES, 0)
+
+
+def test_given_every_kind_of_task_when_jobs_are_drawn_then_each_is_among_them(tmp_path: Path) -> None:
+    real = RealJobs(tmp_path)
+    for kind in TASKS.keys() - {"scripted"}:
+        assert real.draw(random.Random(0), 0, kind)[0] == kind

@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
+from zipfile import is_zipfile
 
 from store import jobs
 from store.errors import Damaged, WorkbenchError
@@ -39,6 +40,9 @@ _LONGEST_S = 60.0
 _SWEPT = ("weights", "activations", "graphs")
 _LONGEST_FIRST_S = {"scripted": 5.0, "real": 60.0}
 """How long a child may take to its first success: a real one loads torch."""
+LOSSES = ("queued rows lost", "successes lost", "stuck", "succeeded without result", "files without their row",
+          "half results", "leftovers", "files unreadable", "database damaged", "refused starts")  # fmt: skip
+"""What must stay 0."""
 _ROWS_OF_JOBS = ("baseline", "capture", "dictionary", "graph", "intervention", "effect", "edge_effect")
 _JOBS = (
     Params(),
@@ -118,7 +122,7 @@ class Torture:
         until = time.monotonic() + seconds
         while (left_s := until - time.monotonic()) > 0:
             event = (client.announcement(left_s) or {}).get("event", {})
-            if event.get("text") == "succeeded":
+            if event.get("text") == "succeeded" and event["job"] in self.queued:
                 self.succeeded.add(event["job"])
 
     def _kill(self, pid: int, running: Mapping[str, Any] | None) -> None:
@@ -153,6 +157,7 @@ class Torture:
                     project.files.verify(file)
                 except Damaged:
                     self.counts["files unreadable"] += 1
+            self.counts["files unreadable"] += sum(not is_zipfile(pack) for pack in self.directory.parent.glob("*.zip"))
             if project.db.execute("PRAGMA quick_check").fetchone() != ("ok",):
                 self.counts["database damaged"] += 1
 
@@ -190,7 +195,7 @@ def main(kills: int, seconds: float, sort: Sort) -> None:
             total += torture.counts + Counter(queued=len(torture.queued), succeeded=len(torture.succeeded))
             restart_s += torture.restart_s
             number += 1
-    print(json.dumps({**total, "longest restart_s": round(max(restart_s), 2)}))
+    print(json.dumps({**total, **{name: total[name] for name in LOSSES}, "longest restart_s": max(restart_s)}))
 
 
 if __name__ == "__main__":
