@@ -6,6 +6,7 @@ reaches its directory before all of it has been checked: a pack comes from anoth
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import re
 import secrets
@@ -56,7 +57,10 @@ def write_pack(target: Path, contents: Mapping[str, Path | bytes], provenance: P
         raise BadInput(f"{target} exists and is no pack", "choose another name")
     sizes = {name: _size_bytes(source) for name, source in contents.items()}
     complete = {**contents, METADATA_NAME: crate_metadata(provenance, sizes)}
-    temporary = target.with_name(f".{target.name}.writing-{secrets.token_hex(4)}")
+    half = f".{target.name}.writing-"
+    for left in target.parent.glob(f"{glob.escape(half)}*"):  # by a process that was killed
+        left.unlink(missing_ok=True)
+    temporary = target.with_name(f"{half}{secrets.token_hex(4)}")
     try:
         with zipfile.ZipFile(temporary, "w") as archive:
             hashes = {name: _add(archive, name, complete[name]) for name in sorted(complete)}

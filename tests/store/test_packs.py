@@ -134,6 +134,17 @@ def test_a_new_pack_replaces_an_old_one_and_nothing_else(tmp_path: Path, pack: P
     assert (tmp_path / "thesis.txt").read_text() == "ten years of work"
 
 
+def test_what_a_killed_process_left_of_a_pack_goes_when_it_is_made_again(tmp_path: Path) -> None:
+    target, others = tmp_path / "half[1].zip", tmp_path / ".other.zip.writing-0a1b2c3d"
+    left = tmp_path / f".{target.name}.writing-0a1b2c3d"
+    for each in (left, others):
+        each.write_bytes(b"PK")
+    write_pack(target, _contents(tmp_path), PROVENANCE)
+    assert not left.exists()
+    assert others.exists()
+    assert "figures.json" in verify_pack(target)
+
+
 @pytest.mark.parametrize("name", ["../up", "/etc/passwd", "manifest-sha256.txt", "ro-crate-metadata.json", "a//b", ""])
 def test_a_pack_is_not_written_with_a_name_that_could_not_be_unpacked(tmp_path: Path, name: str) -> None:
     with pytest.raises(BadInput):
