@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from importlib import resources
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,6 +22,13 @@ MINIMUM_SQLITE = (3, 51, 3)
 """The first release without the WAL-reset bug."""
 PROBE_PREFIX = ".wal-probe-"
 """Name of the throw-away directory in which WAL is tried."""
+NETWORK_FILE_SYSTEMS = frozenset({
+    "afs", "beegfs", "ceph", "cifs", "fhgfs", "fuse.ceph", "fuse.ceph-fuse", "fuse.glusterfs", "fuse.juicefs",
+    "fuse.mfs", "fuse.rclone", "fuse.s3fs", "fuse.sshfs", "gfs2", "glusterfs", "gpfs", "lustre", "nfs", "nfs4", "ocfs2",
+    "orangefs", "panfs", "pvfs2", "smb3", "smbfs", "wekafs",
+})  # fmt: skip
+"""Types of file systems that several nodes can have at the same time."""
+_MOUNTS = Path("/proc/self/mountinfo")
 _MIGRATION_NAME = re.compile(r"(\d{4})_\w+\.sql")
 
 
@@ -114,6 +121,18 @@ def migrate(db: Database, to_version: int | None = None) -> None:
     db.execute("PRAGMA foreign_keys = ON")
 
 
+def file_system_of(directory: Path, mounts: Path = _MOUNTS) -> str:
+    """The type of the file system that the directory is on, as the kernel names it (`nfs4`); empty if unknown."""
+    device = directory.stat().st_dev
+    number = f"{os.major(device)}:{os.minor(device)}"
+    with suppress(OSError):
+        for line in mounts.read_text(encoding="utf-8", errors="replace").splitlines():
+            mount, _, kind = line.partition(" - ")
+            if mount.split()[2] == number:
+                return kind.split()[0]
+    return ""
+
+
 def _require_safe_sqlite() -> None:
     """Refuse a linked SQLite that can corrupt a database."""
     linked: tuple[int, ...] = pysqlite3.sqlite_version_info
@@ -126,7 +145,10 @@ def _require_safe_sqlite() -> None:
 
 
 def _wal_works(directory: Path) -> bool:
-    """Whether two connections can share a WAL here: network file systems fail, often only at the second one."""
+    """Whether two connections can share a WAL here: never on a network file system, where each node would have an index
+    of its own and trying it from one node tells nothing; else it is tried, as some fail only at the second one."""
+    if file_system_of(directory) in NETWORK_FILE_SYSTEMS:
+        return False
     with TemporaryDirectory(prefix=PROBE_PREFIX, dir=directory) as folder:
         path = str(Path(folder) / "probe.db")
         try:

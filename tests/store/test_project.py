@@ -172,6 +172,26 @@ def test_without_shared_memory_the_journal_is_a_rollback_journal(
         assert again.model == MODEL
 
 
+@pytest.mark.parametrize(("kind", "journal"), [("nfs4", "delete"), ("lustre", "delete"), ("ext4", "wal")])
+def test_a_file_system_that_other_nodes_share_gets_no_wal_though_it_works_from_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, journal: str
+) -> None:
+    device = tmp_path.stat().st_dev
+    other = f"21 1 999:7 / /proc rw - {'ext4' if kind == 'nfs4' else 'nfs4'} other rw"
+    here = f"36 35 {os.major(device)}:{os.minor(device)} / /home\\040of rw,noatime shared:1 - {kind} server:/home rw"
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(f"{other}\n{here}\n", encoding="utf-8")
+    assert database.file_system_of(tmp_path, mounts) == kind
+    monkeypatch.setattr(database, "file_system_of", lambda _directory: kind)
+    with Project.create(tmp_path / "project", MODEL, "0.1.0") as project:
+        assert project.db.execute("PRAGMA journal_mode").fetchone()[0] == journal
+
+
+def test_a_system_that_names_no_mounts_is_probed(tmp_path: Path) -> None:
+    assert database.file_system_of(tmp_path, tmp_path / "nowhere") == ""
+    assert database._wal_works(tmp_path)
+
+
 def test_wal_is_not_trusted_where_the_probe_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def locking_protocol(*args: object, **kwargs: object) -> None:
         raise pysqlite3.OperationalError("locking protocol")
