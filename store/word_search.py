@@ -7,6 +7,7 @@ more than `MOST_RANKED` features have all the words, none are ranked.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from store.search import LABEL_WEIGHTS, as_beginning, quoted_words
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
+_PARTS = re.compile(r"[^\W_]+")
 MOST_RANKED = 3000
 """Features that have the words: more are not ranked but listed by layer, the labelled ones first, and cut here."""
 FEW = 40_000
@@ -28,6 +30,8 @@ _FREQUENT = 20_000
 _MOST_LABELLED = 1000
 _ENOUGH = 20
 """Features that have all the words, from which on the last one is no longer looked for as a beginning too."""
+_COMPLETE = 1000
+"""Features that have the last word, from which on it is taken to be complete, whatever the others leave."""
 _MOST_PROBED = 400
 """Ids that are looked for one by one in the index of words (0.08 ms each) rather than by reading a word's list.
 A beginning never is: all the words that begin so would be gathered for each."""
@@ -76,7 +80,8 @@ def by_words(db: Database, words: Sequence[str], among: Among) -> WordMatches:
     found = whole = _having(db, "feature_fts", match, among, MOST_RANKED + 1)
     begun = as_beginning(words, quoted)
     n_allowed = MOST_RANKED if among.ids is None else len(among.ids)
-    if len(whole) < min(_ENOUGH, n_allowed) and begun:  # a beginning is dear: all words that begin so are gathered
+    if len(whole) < min(_ENOUGH, n_allowed) and begun and not _is_complete(db, words[-1]):
+        # A beginning is dear: all words that begin so are gathered.
         match = _all_of(begun)
         ranking = begun[:-1] or (begun if words[-1].isalnum() and among.ids is None else quoted)
         found = _having(db, "feature_fts", match, among, MOST_RANKED + 1)
@@ -89,15 +94,26 @@ def by_words(db: Database, words: Sequence[str], among: Among) -> WordMatches:
     return WordMatches(sorted(in_turn, key=lambda row_id: -scores.get(row_id, 0.0)), scores)
 
 
+def _is_complete(db: Database, word: str) -> bool:
+    """Whether so many features have the word, of several the last one, that it is hardly the beginning of another."""
+    parts = _PARTS.findall(word)
+    return bool(parts) and _count(db, f'"{parts[-1]}"', _COMPLETE) == _COMPLETE
+
+
+def _count(db: Database, match: str, most: int) -> int:
+    """How many features have that, as far as `most`."""
+    sql = f"SELECT count(*) FROM (SELECT 1 FROM feature_fts WHERE feature_fts MATCH ? LIMIT {most})"
+    return int(db.execute(sql, [match]).fetchone()[0])
+
+
 def _all_of(quoted: Sequence[str]) -> str:
     return " AND ".join(quoted)
 
 
 def _scores(db: Database, quoted: Sequence[str], ids: list[int], among: Among) -> dict[int, float]:
     """BM25 of these features, which have the words, by those words that are not frequent; empty if all are."""
-    sql = f"SELECT count(*) FROM (SELECT 1 FROM feature_fts WHERE feature_fts MATCH ? LIMIT {_FREQUENT + 1})"
     known = len(quoted) == 1 and among.ids is None and not among.where  # that it is not frequent
-    rare = [word for word in dict.fromkeys(quoted) if known or db.execute(sql, [word]).fetchone()[0] <= _FREQUENT]
+    rare = [word for word in dict.fromkeys(quoted) if known or _count(db, word, _FREQUENT + 1) <= _FREQUENT]
     if not rare or not ids:
         return {}
     scored = f"""SELECT rowid, -bm25(feature_fts, {LABEL_WEIGHTS}) FROM feature_fts WHERE feature_fts MATCH ?

@@ -107,6 +107,20 @@ def test_given_a_frequent_word_beside_a_rare_one_then_the_rare_one_ranks(
     assert set(unranked.ids.tolist()) == set(alone.ids.tolist())
 
 
+@pytest.mark.parametrize(("complete", "beginnings"), [(1000, True), (1, False)])
+def test_given_a_last_word_that_many_features_have_then_it_is_complete_and_finds_no_longer_ones(
+    project: Project, monkeypatch: pytest.MonkeyPatch, complete: int, beginnings: bool
+) -> None:
+    monkeypatch.setattr(word_search, "_COMPLETE", complete)
+    rows = [row for row in _made(project) if "france" in row["text"]]
+    holds = [row["id"] for row in rows if _has(row, "paris") or (beginnings and "parish" in row["text"])]
+    with project.transaction():  # fewer than are enough
+        for row_id in holds[10:]:
+            project.db.execute("DELETE FROM feature WHERE id = ?", [row_id])
+    found = find_features(project.db, parse_query("france paris"))
+    assert sorted(found.ids.tolist()) == holds[:10]
+
+
 def test_given_more_features_than_are_ranked_then_those_with_the_whole_word_and_the_labelled_ones_come_first(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
