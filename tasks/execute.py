@@ -75,14 +75,17 @@ def enqueue(kind: str, params: Params, project: Project, origin: Path) -> int:
     return jobs.submit(project.db, task(kind).kind, *_request(kind, params, project), str(origin))
 
 
-def run_claimed(job_id: int, context: Context, stopped_as: Callable[[], jobs.Ended]) -> dict[str, Any]:
+def run_claimed(
+    job_id: int, context: Context, stopped_as: Callable[[], jobs.Ended], interrupted: Callable[[], bool] = lambda: False
+) -> dict[str, Any]:
     """Run a job that was queued and is `running` now, as `execute` would have; its document.
 
     Whatever goes wrong stays in its row, bad input too, with the exit code for whoever waits. `stopped_as` says what a
-    job becomes that is asked to stop: `cancelled` if a person asked, `interrupted` if the worker has to end.
+    job becomes that is asked to stop: `cancelled` if a person asked, `interrupted` if the worker has to end. Whatever
+    error comes after it was `interrupted` in the middle of a step is that stop.
     """
     project = context.project
-    with _Run(project, job_id, queued=True, stopped_as=stopped_as) as run:
+    with _Run(project, job_id, queued=True, stopped_as=stopped_as, interrupted=interrupted) as run:
         job = jobs.show(project.db, job_id)
         work = task(job.kind)
         return _work(run, work, _stored_params(work, job), context)
@@ -126,6 +129,7 @@ class _Run:
     queued: bool = False
     """Whether the job's row was there before, so that it stays whatever happens."""
     stopped_as: Callable[[], jobs.Ended] = lambda: "cancelled"
+    interrupted: Callable[[], bool] = lambda: False
     watch: JobWatch = field(init=False)
     _started: float = field(default_factory=time.monotonic)
     _cpu_started: float = field(default_factory=time.process_time)
@@ -154,19 +158,19 @@ class _Run:
             release_ballast(self.project.directory)
         self.project.sweep()
         told = _told(error, self.project, self.watch.estimated_bytes)
-        self._end(error, _line_of(told))
+        self._end(error, _line_of(KeyboardInterrupt() if self.interrupted() else told))
         if told is not error:
             raise told from error
 
     def _end(self, error: BaseException, line: str) -> None:
         """Write how the job ended."""
         db = self.project.db
-        stopped = isinstance(error, Cancelled | KeyboardInterrupt)
+        stopped = isinstance(error, Cancelled | KeyboardInterrupt) or self.interrupted()
         if isinstance(error, BadInput | Missing) and not self.queued:
             jobs.withdraw(db, self.job_id, line)
             return
         if self.queued:
-            code = error.exit_code if isinstance(error, WorkbenchError) else 130 if stopped else 1
+            code = 130 if stopped else error.exit_code if isinstance(error, WorkbenchError) else 1
             jobs.add_event(db, self.job_id, jobs.EXIT, str(code))
         state = self.stopped_as() if stopped else "failed"
         self.watch.write_peak()

@@ -42,12 +42,16 @@ class ModelChild:
         self._job = 0
         self._stopping = False
         self._working = False
+        self._interrupted = False
+        """Whether a job was stopped in the middle of a step, an import perhaps, which no second one in this process
+        gets right."""
         self._poisoned = False
+        """Whether this process can take no further job."""
         progress = SnapshotProgress(self._send_stages, lambda text: self._send(note=text))
         self.context = Context(project, progress, draw=draw_graph)
 
     def serve(self) -> None:
-        """Carry out orders until the last one, `quit`, or until the device can no longer be used by this process."""
+        """Carry out orders until the last one, `quit`, or until this process can take no further job."""
         signal.signal(signal.SIGINT, self._interrupt)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         Thread(target=self._listen, name="orders", daemon=True).start()
@@ -95,22 +99,20 @@ class ModelChild:
                 os.chdir(_origin(project, job_id))
                 self._working = True
                 self._send(started=job_id)
-                run_claimed(job_id, self.context, self._stopped_as)
+                run_claimed(job_id, self.context, self._stopped_as, lambda: self._interrupted)
             except WorkbenchError as error:
                 print(error, file=sys.stderr)
                 if is_out_of_memory(error):
                     give_back()
                 self._poisoned = _poisons_device(error)
             except KeyboardInterrupt:
-                print(
-                    "interrupted in the middle of a step: the model is loaded again for the next job", file=sys.stderr
-                )
-                self._unload()
+                print("interrupted in the middle of a step", file=sys.stderr)
             except Exception as error:  # the worker loop's edge: logged here, and a line in the job's row
                 traceback.print_exc()
                 self._poisoned = _poisons_device(error)
             finally:
                 self._working = False
+                self._poisoned |= self._interrupted
 
     def _stopped_as(self) -> jobs.Ended:
         return "interrupted" if self._stopping else "cancelled"
@@ -119,6 +121,7 @@ class ModelChild:
         """The second step of a cancel: stop in the middle of a step, if there is one."""
         if self._working:
             self._working = False
+            self._interrupted = True
             raise KeyboardInterrupt("stopped in the middle of a step")
 
     def _load(self) -> None:
@@ -139,7 +142,7 @@ class ModelChild:
         on_device = torch.cuda.memory_allocated() if torch is not None and torch.cuda.is_available() else None
         model = self.context.project.model.spec if self.context.loaded else None
         sets = self.context.dictionaries
-        held = {"model": model, "dictionaries": sets.sizes(), "budget_bytes": sets.budget_bytes or None}
+        held = {"model": model, "dictionaries": sets.sizes(), "budget_bytes": sets.budget_bytes}
         return {"resident": {**held, "device_bytes": on_device}}
 
     def _send(self, **message: Any) -> None:

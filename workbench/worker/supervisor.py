@@ -256,8 +256,8 @@ class Supervisor:
             waited_s = at_s
             if self.running != job_id or self.engine is not engine:
                 return
-            after = "" if number == signal.SIGINT else "; the model is loaded again for the next job"
-            self._note_step(job_id, f"it has not stopped after {at_s:g} s: {number.name} is sent{after}")
+            after = "the model is loaded again for the next job"
+            self._note_step(job_id, f"it has not stopped after {at_s:g} s: {number.name} is sent; {after}")
             engine.kill(number)
 
     def _note_step(self, job_id: int, text: str) -> None:

@@ -22,7 +22,9 @@ class Params(TaskParams):
 
     steps: int = option(1, "How many steps.", ge=0)
     step_s: float = option(0.0, "How long a step takes.", unit="seconds", ge=0)
-    deaf: Literal["", "cancel", "interrupt", "terminate"] = option("", "The hardest request to stop that it ignores.")
+    deaf: Literal["", "cancel", "swallow", "interrupt", "terminate"] = option(
+        "", "The hardest request to stop that it ignores; swallow: an interrupt comes out as another error."
+    )
     fails: Literal["", "bad input", "work", "bug", "memory", "device"] = option("", "How it fails after its steps.")
     dies: int = option(0, "The signal that it sends itself after its steps.")
     file: str = option("", "A file that it writes, by the path as given.")
@@ -89,6 +91,8 @@ def _sleep_deaf(params: Params) -> None:
         except KeyboardInterrupt:
             if params.deaf == "cancel":
                 raise
+            if params.deaf == "swallow":
+                raise ImportError("half of a module") from None
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -146,7 +146,8 @@ def test_given_a_running_job_when_asked_then_status_tells_it_and_the_queue(
 
 @pytest.mark.parametrize(
     ("deaf", "steps", "same_child"),
-    [("", [], True), ("cancel", ["SIGINT"], True), ("interrupt", ["SIGINT", "SIGTERM"], False),
+    [("", [], True), ("cancel", ["SIGINT"], False), ("swallow", ["SIGINT"], False),
+     ("interrupt", ["SIGINT", "SIGTERM"], False),
      ("terminate", ["SIGINT", "SIGTERM", "SIGKILL"], False)],
 )  # fmt: skip
 def test_given_a_job_that_does_not_listen_when_cancelled_then_each_harder_step_is_told(
