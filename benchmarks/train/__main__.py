@@ -30,7 +30,7 @@ from benchmarks.train.report import report
 ROOT = Path(__file__).parents[2]
 VERSIONS = {"saelens": "6.54.0", "sparsify": "1.3.3", "dictionary_learning": "0.1.0"}
 LEARNING_RATES = {"ours": 4e-3, "saelens": 4e-3, "sparsify": 4e-3, "dictionary_learning": 4e-3}
-"""What earlier trials with about a hundred steps found best for all of them; not swept here (docs/benchmarks.md)."""
+"""One for all, as in the table of docs/benchmarks.md, which also has what others come to (`--learning-rate`)."""
 WIDTH, BATCH, SHORTER = 1536, 2048, 0.5
 """`SHORTER`: the share of the tokens of a second run of ours, for the time to the peers' FVU."""
 
