@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic.config import JsonDict
+from pydantic_core import PydanticCustomError
 
 
 class Params(BaseModel):
     """The options of one task. Frozen and closed, so that equal params mean equal work (the result cache's key)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @field_validator("*")
+    @classmethod
+    def _refuse_what_is_no_text(cls, value: Any) -> Any:
+        """Bytes that are not UTF-8 come from a command line as lone surrogates, which no tokenizer and no row takes."""
+        if any("\ud800" <= letter <= "\udfff" for letter in str(value)):
+            raise PydanticCustomError("text", "the text should be UTF-8")
+        return value
 
 
 def option(

@@ -99,6 +99,7 @@ def test_given_values_on_the_command_line_when_parsed_then_they_have_the_fields_
     ("values", "line"),
     [
         ({"prompt": "a", "tokens": 0}, "--tokens: input should be greater than or equal to 1, not 0"),
+        ({"prompt": "a \udcff"}, "--prompt: the text should be UTF-8, not 'a \\udcff'"),
         ({"prompt": "a", "threshold": 1.5}, "--threshold: input should be less than or equal to 1, not 1.5"),
         ({"prompt": "a", "threshold": float("nan")}, "--threshold: input should be"),
     ],
