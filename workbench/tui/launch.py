@@ -8,7 +8,8 @@ from pathlib import Path
 
 from store.errors import BadInput
 
-LOW_BANDWIDTH_FPS = "10"
+FPS, LOW_BANDWIDTH_FPS = "120", "10"
+"""Between two frames textual lets one or two periods pass: what a key brings second comes in half the usual time."""
 
 
 def is_terminal() -> bool:
@@ -24,8 +25,7 @@ def launch(directory: Path | None, follow: bool = False, low_bandwidth: bool = F
     """
     if not is_terminal():
         raise BadInput("the app needs a terminal", "run it in one; `workbench --help` lists what needs none")
-    if low_bandwidth:
-        os.environ["TEXTUAL_FPS"] = LOW_BANDWIDTH_FPS  # read once, when textual is imported
+    os.environ["TEXTUAL_FPS"] = LOW_BANDWIDTH_FPS if low_bandwidth else FPS  # read once, when textual is imported
     if directory is None:
         from workbench.tui.first_run import FirstRun
 

@@ -41,7 +41,7 @@ def test_given_a_behaviour_of_a_directory_when_run_then_its_job_names_both_and_i
         assert job.params["behaviours"] == [BEHAVIOUR]
         assert Path(job.params["directory"]).name == "behaviours"
         assert pane._marked == {(BEHAVIOUR, "")}
-        assert "… " in next(line for line in screen_text(app).splitlines() if "Words after" in line)
+        assert "… " in next(line for line in screen_text(app).splitlines() if LISTED in line)
         (ended,) = await worked_off(pilot, project_directory)
         assert (ended.state, pane._marked) == ("succeeded", frozenset())
 

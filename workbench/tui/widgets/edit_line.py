@@ -50,7 +50,7 @@ class _Line(InertInput):
 
 
 class EditLine(Vertical):
-    """The line, and under it what is wrong with it or what it could become."""
+    """The line, and under it, over what stands there, what is wrong with it or what it could become."""
 
     SCOPED_CSS = False  # the screen says whether it is narrow
     DEFAULT_CSS = """
@@ -58,6 +58,7 @@ class EditLine(Vertical):
     EditLine Horizontal { height: 1; }
     EditLine #edit-prompt { width: 8; text-style: bold; }
     EditLine Input { width: 1fr; }
+    EditLine #edit-below { height: auto; overlay: screen; background: $panel; }
     EditLine #edit-fault { height: auto; max-height: 3; color: $error; display: none; }
     EditLine #edit-offers { height: auto; max-height: 8; display: none; }
     .-narrow EditLine #edit-offers { max-height: 5; }
@@ -111,8 +112,9 @@ class EditLine(Vertical):
         with Horizontal():
             yield Static(Text(_PROMPT), id="edit-prompt")
             yield _Line(placeholder=self._hint, compact=True)
-        yield Static("", id="edit-fault")
-        yield Static("", id="edit-offers")
+        with Vertical(id="edit-below"):
+            yield Static("", id="edit-fault")
+            yield Static("", id="edit-offers")
 
     @property
     def text(self) -> str:

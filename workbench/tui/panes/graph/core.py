@@ -23,6 +23,8 @@ from workbench.tui.render.graph_list import graph_line
 from workbench.tui.render.token_map import map_cells
 from workbench.tui.widgets.line_list import TextLines
 
+SLOW_S = 0.03
+"""A shape that takes longer is said to be on its way; saying so at once would cost its own frame."""
 WORDS_S = 0.25
 """How long a shape stays before the words of what is new in it are read."""
 EMPTY = "no graph yet: t on a prompt (pane 1) traces it, or `workbench trace PROMPT`"
@@ -137,7 +139,11 @@ class GraphCore(GraphScreen):
         shown.shape = replace(shown.shape, **changes)
         shown.tree.pinned = shown.shape.pinned
         self.shaping.want(shown.shape)
-        self.draw_words()
+        self.set_timer(SLOW_S, self._say_pending)
+
+    def _say_pending(self) -> None:
+        if self.pending:
+            self.draw_words()
 
     def _shape(self, shape: Shape) -> Lens:
         shown = self.shown
