@@ -94,7 +94,7 @@ def test_given_a_taken_layer_or_name_when_imported_then_nothing_is_written(proje
 def test_given_an_imported_file_that_was_altered_since_when_loaded_then_it_is_damaged(project: Project) -> None:
     imported(project, ORACLE / "topk")
     (record,) = dictionaries.find(project.db, "topk")
-    path = project.directory / record.file.path
+    path = project.directory / record.weights.path
     path.write_bytes(path.read_bytes()[:-1] + b"\x00")
     with pytest.raises(Damaged, match="is not what was written"):
         load_stored_layer(project, record)
@@ -117,7 +117,7 @@ def test_given_a_set_when_removed_then_its_features_and_files_go_and_other_sets_
     with project.transaction():
         dictionaries.remove(project.db, [gone])
     swept = project.sweep()
-    assert swept == [gone.file.path]
+    assert swept == [gone.weights.path]
     assert project.db.execute("SELECT count(*) FROM feature").fetchone() == (0,)
-    assert project.files.verify(kept.file).exists()
+    assert project.files.verify(kept.weights).exists()
     assert list(dictionaries.listing(project.db)) == ["kept", "same-content"]

@@ -58,15 +58,17 @@ def test_given_jobs_that_wait_when_the_app_is_opened_again_then_their_lines_are_
         await pilot.press("n", *"w7 w8 w9", "enter")
         await until(pilot, "prompt  Pro")
 
+    app = app_on(project_directory)
+
     async def find_again(pilot: Steps) -> None:
         await until(pilot, "w7 w8 w9")
-        pane = pane_of(pilot.app)
+        pane = pane_of(app)
         assert {name for name, _ in pane._marked} == {BEHAVIOUR, "prompt"}
         await worked_off(pilot, project_directory)
         assert pane._marked == frozenset()
 
     drive(app_on(project_directory), ask)
-    drive(app_on(project_directory), find_again)
+    drive(app, find_again)
 
 
 def test_given_every_behaviour_when_run_then_there_is_a_job_for_each_directory(project_directory: Path) -> None:
