@@ -89,7 +89,8 @@ def by_words(db: Database, words: Sequence[str], among: Among) -> WordMatches:
     if len(found) > MOST_RANKED:
         first = whole if len(whole) < _ENOUGH else []
         return WordMatches(list(dict.fromkeys([*first, *labelled, *found]))[:MOST_RANKED], cut=True)
-    scores = _scores(db, ranking, found, among)
+    is_rare = [match] == ranking and among.ids is None and not among.where  # else too many would have been found
+    scores = _scores(db, ranking if is_rare else _rare(db, ranking), found)
     in_turn = dict.fromkeys([*labelled, *found])
     return WordMatches(sorted(in_turn, key=lambda row_id: -scores.get(row_id, 0.0)), scores)
 
@@ -110,10 +111,13 @@ def _all_of(quoted: Sequence[str]) -> str:
     return " AND ".join(quoted)
 
 
-def _scores(db: Database, quoted: Sequence[str], ids: list[int], among: Among) -> dict[int, float]:
-    """BM25 of these features, which have the words, by those words that are not frequent; empty if all are."""
-    known = len(quoted) == 1 and among.ids is None and not among.where  # that it is not frequent
-    rare = [word for word in dict.fromkeys(quoted) if known or _count(db, word, _FREQUENT + 1) <= _FREQUENT]
+def _rare(db: Database, quoted: Sequence[str]) -> list[str]:
+    """Those of the words that are not frequent."""
+    return [word for word in dict.fromkeys(quoted) if _count(db, word, _FREQUENT + 1) <= _FREQUENT]
+
+
+def _scores(db: Database, rare: Sequence[str], ids: list[int]) -> dict[int, float]:
+    """BM25 of these features, which have the words; empty without words."""
     if not rare or not ids:
         return {}
     scored = f"""SELECT rowid, -bm25(feature_fts, {LABEL_WEIGHTS}) FROM feature_fts WHERE feature_fts MATCH ?
