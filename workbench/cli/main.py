@@ -68,7 +68,8 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def main() -> NoReturn:
-    """Run this process's command line."""
+    """Run this process's command line. What the hub's client could not fetch is said by us, in one line."""
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     sys.exit(run(sys.argv[1:]))
 
 
