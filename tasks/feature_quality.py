@@ -7,12 +7,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from store import contexts
 from store.errors import BadInput
 from tasks.params import Params as _Params
 from tasks.params import option
 
 if TYPE_CHECKING:
+    from store.contexts import Context as Example
     from store.project import Project
     from tasks.context import Context
     from tasks.dictionaries.coverage import Coverage
@@ -100,6 +100,8 @@ def indexed_rows(project: Project, dictionary_id: int, *, everywhere: bool = Fal
 
     `everywhere`: they are neurons, not zero on any token, and their density is the share above zero.
     """
+    from store.contexts import unpack_contexts
+
     sql = """SELECT feature, density, mean, coalesce(standard_deviation, 0.0), packed, sampled FROM feature
         LEFT JOIN context ON context.feature_id = feature.id
         LEFT JOIN feature_detail ON feature_detail.feature_id = feature.id
@@ -108,7 +110,7 @@ def indexed_rows(project: Project, dictionary_id: int, *, everywhere: bool = Fal
     texts: dict[int, str] = dict(project.db.execute("SELECT token, text FROM token_text").fetchall())
     for feature, density, mean, deviation, strongest, sampled in project.db.execute(sql, [dictionary_id]).fetchall():
         packed = sampled or strongest
-        token, share = _most_frequent(contexts.unpack_contexts(packed) if packed else [], texts)
+        token, share = _most_frequent(unpack_contexts(packed) if packed else [], texts)
         not_zero = 1.0 if everywhere else density
         found.append(IndexedRow(feature, density, not_zero * (mean**2 + deviation**2), token, share))
     if not found:
@@ -129,7 +131,7 @@ def features_for(share: float, cuts: Sequence[int], explained: Sequence[float]) 
     return next(cut for cut, value in zip(cuts, explained, strict=True) if value >= share * explained[-1])
 
 
-def _most_frequent(examples: Iterable[contexts.Context], texts: dict[int, str]) -> tuple[str, float]:
+def _most_frequent(examples: Iterable[Example], texts: dict[int, str]) -> tuple[str, float]:
     """The token, whatever its case and the blank before it, that most examples are on, and their share."""
     at = [texts.get(context.tokens[context.at], f"<{context.tokens[context.at]}>") for context in examples]
     if len(at) < _LEAST_EXAMPLES:
