@@ -37,6 +37,7 @@ def context(embedded: LanguageModel, tmp_path_factory: pytest.TempPathFactory) -
         yield Context(project, _model=embedded)
 
 
+@pytest.mark.xdist_group("memory estimates")  # one process and this order: whoever is first loads the libraries
 @pytest.mark.embedded
 @pytest.mark.parametrize(("kind", "options"), JOBS, ids=[f"{kind} {number}" for number, (kind, _) in enumerate(JOBS)])
 def test_given_a_job_when_it_has_run_then_its_peak_lies_within_the_factor_of_the_estimate(
